@@ -1,0 +1,5 @@
+"""`python -m gim` is `gim`."""
+
+from gim.cli.main import main
+
+main()

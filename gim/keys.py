@@ -1,0 +1,217 @@
+"""Every key of the Store, built by functions, and the ids they are made of.
+
+A key is a pure function of ids; an id that names a configuration ends in 8 hex digits of the hash of
+everything that changes the bytes, so a new setting makes a new place and nothing is ever mixed.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from gim.errors import InvalidInput
+
+_SEGMENT = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*")
+_VIDEO_ID = re.compile(r"(yt-[A-Za-z0-9_-]{11}|file-[0-9a-f]{16})")
+_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_MAX_KEY_CHARACTERS = 512
+
+
+def validate_key(key: str) -> str:
+    """Return `key` unchanged when every `/`-separated segment is safe in a path and in a URL.
+
+    Raises:
+        InvalidInput: empty, absolute, too long, or a segment that is not `[A-Za-z0-9._=-]+` or starts with a dot.
+    """
+    if len(key) > _MAX_KEY_CHARACTERS or not all(_SEGMENT.fullmatch(part) for part in key.split("/")):
+        raise InvalidInput(
+            f"invalid store key {key[:80]!r}: segments must match [A-Za-z0-9._=-]+ and not start with a dot"
+        )
+    return key
+
+
+def validate_prefix(prefix: str) -> str:
+    """Return `prefix` unchanged when it is empty, or a valid key with or without one trailing slash."""
+    if prefix:
+        validate_key(prefix.removesuffix("/"))
+    return prefix
+
+
+def is_video_id(text: str) -> bool:
+    """Whether a text has one of the two forms of a video id."""
+    return _VIDEO_ID.fullmatch(text) is not None
+
+
+def validate_video_id(video_id: str) -> str:
+    """Return `video_id` unchanged when it has one of the two forms the project makes.
+
+    Raises:
+        InvalidInput: it has neither; the message shows both.
+    """
+    if not is_video_id(video_id):
+        raise InvalidInput(f"invalid video id {video_id[:80]!r}: expected yt-<11 characters> or file-<16 hex digits>")
+    return video_id
+
+
+def youtube_video_id(youtube_id: str) -> str:
+    """The video id of a YouTube id of 11 characters."""
+    if not _YOUTUBE_ID.fullmatch(youtube_id):
+        raise InvalidInput(f"invalid YouTube id {youtube_id[:80]!r}: expected 11 characters of [A-Za-z0-9_-]")
+    return f"yt-{youtube_id}"
+
+
+def file_video_id(sha256_hex: str) -> str:
+    """The video id of a file with this SHA-256."""
+    return validate_video_id(f"file-{sha256_hex[:16]}")
+
+
+def config_hash(*parts: Any) -> str:
+    """8 hex digits of the SHA-256 of the canonical JSON of `parts` (dataclasses, mappings, sequences, scalars)."""
+    text = json.dumps([_plain(part) for part in parts], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def config_id(name: str, *parts: Any) -> str:
+    """A readable id: `name`, a dash, and the hash of everything that changes the bytes."""
+    return validate_key(f"{name}-{config_hash(*parts)}")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def segment_id(video_id: str, sampling_id: str, segment: int) -> str:
+    """Bus key of a segment: spreads one video over all consumers."""
+    return f"{video_id}/{sampling_id}/{segment:05d}"
+
+
+# --- videos -----------------------------------------------------------------------------------------------------------
+
+
+def video_prefix(video_id: str) -> str:
+    """Everything kept of a source video."""
+    return f"videos/{validate_video_id(video_id)}/"
+
+
+def video_source(video_id: str, extension: str) -> str:
+    """The source file; `extension` without the dot."""
+    return validate_key(f"{video_prefix(video_id)}source.{extension}")
+
+
+def video_meta(video_id: str) -> str:
+    """`VideoMeta` as JSON; written after the source file."""
+    return f"{video_prefix(video_id)}meta.json"
+
+
+def source_aliases_prefix() -> str:
+    """Every alias from a URL to the video it turned out to be."""
+    return "sources/"
+
+
+def source_alias(url: str) -> str:
+    """`SourceAlias` of a URL, as JSON."""
+    return f"{source_aliases_prefix()}{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
+
+
+# --- frames -----------------------------------------------------------------------------------------------------------
+
+
+def frames_prefix(video_id: str, sampling_id: str = "") -> str:
+    """Frames of a video, of one sampling if given."""
+    base = f"frames/{validate_video_id(video_id)}/"
+    return validate_prefix(f"{base}{sampling_id}/") if sampling_id else base
+
+
+def frame_image(video_id: str, sampling_id: str, frame_index: int) -> str:
+    """One sampled frame, JPEG."""
+    return f"{frames_prefix(video_id, sampling_id)}{frame_index:08d}.jpg"
+
+
+def overlay_mask(video_id: str, sampling_id: str, shot: int) -> str:
+    """Static overlays of one shot, PNG, 255 = usable, 0 = overlay; absent when the shot has none."""
+    return f"{frames_prefix(video_id, sampling_id)}overlay-{shot:05d}.png"
+
+
+def frame_manifest(video_id: str, sampling_id: str) -> str:
+    """`FrameManifest` as JSON; written last."""
+    return f"{frames_prefix(video_id, sampling_id)}manifest.json"
+
+
+# --- features, labels, pairs ------------------------------------------------------------------------------------------
+
+
+def features_prefix(video_id: str, sampling_id: str = "", extractor_id: str = "") -> str:
+    """Cached features of a video: deletable, never an input of correctness."""
+    return _nested("features", video_id, sampling_id, extractor_id)
+
+
+def segment_features(video_id: str, sampling_id: str, extractor_id: str, segment: int) -> str:
+    """`SegmentFeatures` as npz."""
+    return f"{features_prefix(video_id, sampling_id, extractor_id)}{segment:05d}.npz"
+
+
+def labels_prefix(video_id: str, sampling_id: str = "", matcher_id: str = "") -> str:
+    """Base labels of a video, of one sampling and matcher if given."""
+    return _nested("labels", video_id, sampling_id, matcher_id)
+
+
+def segment_labels(video_id: str, sampling_id: str, matcher_id: str, segment: int) -> str:
+    """`SegmentLabels` as npz."""
+    return f"{labels_prefix(video_id, sampling_id, matcher_id)}{segment:05d}.npz"
+
+
+def pairs_prefix(video_id: str, recipe_id: str = "") -> str:
+    """Training pairs of a video, of one recipe if given."""
+    return _nested("pairs", video_id, recipe_id)
+
+
+def pairs_shard(video_id: str, recipe_id: str, shard: int) -> str:
+    """One WebDataset shard."""
+    return f"{pairs_prefix(video_id, recipe_id)}{shard:05d}.tar"
+
+
+def pairs_index(video_id: str, recipe_id: str) -> str:
+    """`PairIndex` as JSON: where each pair lies and its quality."""
+    return f"{pairs_prefix(video_id, recipe_id)}index.json"
+
+
+def pairs_manifest(video_id: str, recipe_id: str) -> str:
+    """`PairsManifest` as JSON; written last."""
+    return f"{pairs_prefix(video_id, recipe_id)}manifest.json"
+
+
+def everything_of(video_id: str) -> tuple[str, ...]:
+    """Every prefix that can hold a trace of a video, for purging."""
+    return (
+        pairs_prefix(video_id),
+        labels_prefix(video_id),
+        features_prefix(video_id),
+        frames_prefix(video_id),
+        video_prefix(video_id),
+    )
+
+
+# --- audit ------------------------------------------------------------------------------------------------------------
+
+
+def purge_records_prefix(video_id: str) -> str:
+    """Records of what was purged of a video."""
+    return validate_prefix(f"audit/purge-{validate_video_id(video_id)}-")
+
+
+def purge_record(video_id: str, stamp: str) -> str:
+    """`PurgeRecord` as JSON; a later `stamp` sorts later."""
+    return validate_key(f"{purge_records_prefix(video_id)}{stamp}.json")
+
+
+def _nested(root: str, video_id: str, *parts: str) -> str:
+    given = [part for part in parts if part]
+    return validate_prefix("/".join([root, validate_video_id(video_id), *given]) + "/")

@@ -1,0 +1,80 @@
+"""The Bus port: at-least-once delivery of small messages to groups of consumers. A doorbell, never the truth.
+
+Contract (tests/contract/bus_contract.py, run by every adapter):
+- at least once; order kept per key; groups are independent; within a group one consumer holds a key at a time;
+- what was published is durable after `flush()`;
+- a message that was not acknowledged comes back after its consumer crashed or closed;
+- a subscription has one message in hand at a time: `poll` while there is one, and `ack` or `dead_letter` of any other,
+  raise `ValueError`;
+- a consumer that was silent for longer than the lease may lose its message to another; acknowledging it late is no
+  error and changes nothing;
+- `poll` returns None within its timeout when there is nothing to do;
+- `dead_letter` copies the original bytes to `<topic>.dead` with headers that say why, and acknowledges.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One delivered message."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    offset: int = 0  # position in the topic, ascending
+    attempt: int = 1  # how often this group has been handed it, this delivery included
+
+
+class Subscription(Protocol):
+    """One consumer of a group."""
+
+    def poll(self, timeout_seconds: float) -> Message | None:
+        """The next message, or None when none came within the timeout.
+
+        Raises:
+            ValueError: a message is in hand.
+            Unavailable: the bus cannot be reached.
+        """
+
+    def ack(self, message: Message) -> None:
+        """Say that the message's effects are durable; it will not come back to this group.
+
+        Raises:
+            ValueError: it is not the message in hand.
+        """
+
+    def dead_letter(self, message: Message, headers: Mapping[str, str]) -> None:
+        """Move the message to `<topic>.dead` with its original bytes and headers plus these, durably, and acknowledge it."""
+
+    def keep_alive(self) -> None:
+        """Say that the work in hand goes on; called from any thread, at least every 10 seconds."""
+
+    def lag(self) -> int:
+        """Messages of the group not acknowledged yet, those in hand included."""
+
+    def close(self) -> None:
+        """Leave the group; an unacknowledged message goes to others. A second call does nothing."""
+
+
+class Bus(Protocol):
+    """A set of topics."""
+
+    def publish(self, topic: str, key: str, value: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Hand a message over; durable after the next `flush`."""
+
+    def flush(self) -> None:
+        """Return once everything published is durable.
+
+        Raises:
+            Unavailable: the bus cannot take it now.
+        """
+
+    def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
+        """Join a group that starts at the earliest message."""
+
+    def close(self) -> None:
+        """Close the subscriptions, flush, and release everything. A second call does nothing."""

@@ -1,0 +1,53 @@
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class VideoRequested(_message.Message):
+    __slots__ = ("source",)
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    def __init__(self, source: _Optional[str] = ...) -> None: ...
+
+class SegmentReady(_message.Message):
+    __slots__ = ("video_id", "sampling_id", "segment")
+    VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_ID_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    video_id: str
+    sampling_id: str
+    segment: int
+    def __init__(self, video_id: _Optional[str] = ..., sampling_id: _Optional[str] = ..., segment: _Optional[int] = ...) -> None: ...
+
+class LabelsReady(_message.Message):
+    __slots__ = ("video_id", "sampling_id", "segment", "matcher_id", "num_pairs", "num_correspondences", "final")
+    VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_ID_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    MATCHER_ID_FIELD_NUMBER: _ClassVar[int]
+    NUM_PAIRS_FIELD_NUMBER: _ClassVar[int]
+    NUM_CORRESPONDENCES_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    video_id: str
+    sampling_id: str
+    segment: int
+    matcher_id: str
+    num_pairs: int
+    num_correspondences: int
+    final: bool
+    def __init__(self, video_id: _Optional[str] = ..., sampling_id: _Optional[str] = ..., segment: _Optional[int] = ..., matcher_id: _Optional[str] = ..., num_pairs: _Optional[int] = ..., num_correspondences: _Optional[int] = ..., final: _Optional[bool] = ...) -> None: ...
+
+class PairsReady(_message.Message):
+    __slots__ = ("video_id", "recipe_id", "num_pairs", "num_shards", "rejected")
+    VIDEO_ID_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_ID_FIELD_NUMBER: _ClassVar[int]
+    NUM_PAIRS_FIELD_NUMBER: _ClassVar[int]
+    NUM_SHARDS_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    video_id: str
+    recipe_id: str
+    num_pairs: int
+    num_shards: int
+    rejected: str
+    def __init__(self, video_id: _Optional[str] = ..., recipe_id: _Optional[str] = ..., num_pairs: _Optional[int] = ..., num_shards: _Optional[int] = ..., rejected: _Optional[str] = ...) -> None: ...
