@@ -1,0 +1,94 @@
+"""Which of the project's errors an exception of yt-dlp is: retry later, or never. Reads classes first, then words."""
+
+import errno
+import re
+
+from gim.errors import GimError, InvalidInput, Unavailable
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_TRANSIENT_STATUS = frozenset({403, 408, 425, 429})  # 403: YouTube's way to say "too fast", or an address gone stale
+# What yt-dlp says of a refusal that passes, in words only: no class tells it from a removed video.
+_COMES_BACK = re.compile(
+    r"rate.?limit|try again later|not a bot|captcha|too many requests|likely being blocked|timed out", re.IGNORECASE
+)
+# yt-dlp's downloader raises outside of the exception's own block, so that only its words are left.
+_STATUS = re.compile(r"HTTP Error (\d{3}): ([^.]*)")
+_GIVEN_UP = re.compile(r"\bgot error: |giving up after", re.IGNORECASE)
+_NO_FORMAT = re.compile(r"requested format is not available|no video formats found", re.IGNORECASE)
+_OUTDATED = "please report this issue"
+_PREFIX = re.compile(r"^(?:ERROR: )?(?:\[[\w:+]+\] )?(?:[A-Za-z0-9_-]{11}: )?")
+_MAX_CHARACTERS = 200
+
+
+def as_gim_error(error: BaseException, name: str) -> GimError:
+    """The error to raise instead of one of yt-dlp's.
+
+    Args:
+        error: `YoutubeDLError` or `OSError`; what caused it is looked at too.
+        name: what the message calls the video or list.
+
+    Returns:
+        `Unavailable` for the network, 5xx, 403, 429, a full disk and rate limits; `InvalidInput` for everything that
+        asking again cannot change: private, removed, blocked in this country, age-restricted, unsupported.
+    """
+    said = _first_sentence(str(error))
+    for cause in _causes(error):
+        if (found := _from_cause(cause, said)) is not None:
+            kind, reason = found
+            return kind(f"{name}: {reason}")
+    kind, reason = _from_words(str(error), said)
+    return kind(f"{name}: {reason}")
+
+
+def _from_cause(cause: BaseException, said: str) -> tuple[type[GimError], str] | None:
+    from yt_dlp.networking.exceptions import HTTPError, TransportError  # noqa: PLC0415  see gim.video.sources.youtube
+
+    if isinstance(cause, HTTPError):
+        return _from_status(cause.status, cause.reason)
+    if isinstance(cause, TransportError):
+        return Unavailable, f"cannot reach YouTube ({said})"
+    if isinstance(cause, OSError):
+        what = "no space left on the disk" if cause.errno in _FULL else cause.strerror or said
+        return Unavailable, f"cannot download ({what})"
+    return None
+
+
+def _from_status(status: int, reason: str) -> tuple[type[GimError], str]:
+    comes_back = status >= 500 or status in _TRANSIENT_STATUS
+    return Unavailable if comes_back else InvalidInput, f"YouTube answered {status} {reason}"
+
+
+def _from_words(message: str, said: str) -> tuple[type[GimError], str]:
+    if found := _STATUS.search(message):
+        return _from_status(int(found[1]), found[2])
+    if _GIVEN_UP.search(message):
+        return Unavailable, f"cannot download ({said})"
+    if _COMES_BACK.search(message):
+        return Unavailable, f"YouTube refuses for now ({said})"
+    if _NO_FORMAT.search(message):
+        needed = "for most videos yt-dlp needs a JavaScript runtime (deno) and the package yt-dlp-ejs"
+        return InvalidInput, f"no format of it can be downloaded here; {needed}"
+    if _OUTDATED in message.lower():
+        return InvalidInput, f"this version of yt-dlp cannot read it ({said}); a newer one may"
+    return InvalidInput, said
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The exception and all that led to it, nearest first: yt-dlp keeps them in four different places."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        current = waiting.pop(0)
+        if isinstance(current, BaseException) and current not in found:
+            found.append(current)
+            exc_info = getattr(current, "exc_info", None) or (None, None, None)
+            waiting += [getattr(current, "cause", None), exc_info[1], current.__cause__, current.__context__]
+    return found
+
+
+def _first_sentence(message: str) -> str:
+    line = "".join(filter(str.isprintable, " ".join(re.sub(r"\x1b\[[0-9;]*m", "", message).split())))
+    line = _PREFIX.sub("", line)
+    for cut in ("; please report", " (caused by", ". Use --cookies", " You might want to use"):
+        line = line.split(cut, maxsplit=1)[0]
+    return line[:_MAX_CHARACTERS]
