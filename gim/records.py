@@ -151,6 +151,7 @@ class PairQuality:
     interval_seconds: float
     num_links: int  # joins that lead from frame 0 to frame 1; 0 = base label
     guided_share: float  # share of correspondences found again by guided re-matching
+    confirmed_share: float  # share that patch alignment confirms; 1 = only such were kept
     coverage: float  # smaller of the two images' shares of an 8 x 8 grid's cells with a correspondence
     median_displacement_px: float
     median_parallax_px: float  # residual to the best homography: 0 for a plane or a turning camera

@@ -54,7 +54,7 @@ class ShotConfig:
     dissolve_correlation: float = 0.75  # of the ends, above = no dissolve
     dissolve_dip: tuple[float, float] = (0.35, 0.8)  # of the gradient energy half way: theory 0.5, moving shots 1
     max_followed_share: float = 0.65  # of the corners through a suspected dissolve, above = a moving camera
-    flat_contrast: float = 3.5  # standard deviation of a thumbnail, below and black or white = faded out
+    flat_contrast: float = 8.0  # grey levels in a thumbnail, below and black or white = faded out
     max_transition_seconds: float = 4.0  # longer black is a shot of its own, and blank
     min_samples: int = 3  # a shot with fewer sampled frames is rejected as `short_shot`
 
