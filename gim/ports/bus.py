@@ -48,7 +48,7 @@ class Subscription(Protocol):
         """
 
     def dead_letter(self, message: Message, headers: Mapping[str, str]) -> None:
-        """Move the message to `<topic>.dead` with its original bytes and headers plus these, durably, and acknowledge it."""
+        """Move the message, bytes and headers as they are plus these, durably to `<topic>.dead`, and acknowledge it."""
 
     def keep_alive(self) -> None:
         """Say that the work in hand goes on; called from any thread, at least every 10 seconds."""

@@ -8,7 +8,7 @@ class Telemetry(Protocol):
     """Counts and durations, labelled by video. Safe to call from any thread."""
 
     def step(self, name: str, video_id: str) -> AbstractContextManager[None]:
-        """Time a step (`decode`, `features`, `matching`, `fitting`, `linking`, `guided`, ...); busy thread seconds add up."""
+        """Time a step (`decode`, `features`, `matching`, `linking`, `guided`, ...); busy thread seconds add up."""
 
     def add_seconds(self, name: str, video_id: str, seconds: float) -> None:
         """Add to a step's time what was measured elsewhere (a child process, an inner loop)."""
