@@ -1,0 +1,78 @@
+"""Ctrl-C and SIGTERM: stop soon, leave nothing half-done, and be quick about it.
+
+The first signal ends the loop, and abandons the stage that is at work: stages are idempotent and the store is atomic,
+so an abandoned message simply comes back. Between messages the signal only sets a flag, so that the bus is never
+interrupted halfway. A second signal interrupts whatever runs.
+"""
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from gim.stages.base import Stage
+from gim.wire.topics import Event
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StageAbandoned(KeyboardInterrupt):
+    """The first signal came while a stage was at work."""
+
+
+class Interruption:
+    """Whether this process was asked to stop."""
+
+    def __init__(self) -> None:
+        self._num_signals = 0
+        self._is_abandonable = False
+
+    def requested(self) -> bool:
+        """Whether a signal came."""
+        return self._num_signals > 0
+
+    @contextmanager
+    def listening(self, signals: Iterable[signal.Signals] = _SIGNALS) -> Iterator[None]:
+        """Receive signals inside the block. Outside the main thread Python allows no handlers: then none come."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._receive) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def abandonable(self) -> Iterator[None]:
+        """A block that the first signal leaves by `StageAbandoned`."""
+        self._is_abandonable = True
+        try:
+            if self.requested():
+                raise StageAbandoned
+            yield
+        finally:
+            self._is_abandonable = False
+
+    def _receive(self, _number: int, _frame: FrameType | None) -> None:
+        self._num_signals += 1
+        if self._num_signals > 1:
+            raise KeyboardInterrupt
+        if self._is_abandonable:
+            raise StageAbandoned
+
+
+class AbandonableStage:
+    """A stage whose work in hand is abandoned by the first signal."""
+
+    def __init__(self, stage: Stage, interruption: Interruption) -> None:
+        self.name, self.topic, self.group, self.max_seconds = stage.name, stage.topic, stage.group, stage.max_seconds
+        self._stage = stage
+        self._interruption = interruption
+
+    def handle(self, event: Event) -> Iterable[tuple[str, Event]]:
+        """The stage's own, all of it."""
+        with self._interruption.abandonable():
+            return list(self._stage.handle(event))

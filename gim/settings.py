@@ -1,0 +1,232 @@
+"""One tree of settings: defaults < recipe < settings file < environment `GIM_SECTION__FIELD` < `--set` and flags.
+
+The records live beside the code they configure; `Settings` composes them, and nothing else reads the environment.
+What is unknown, malformed or contradictory is a `ConfigError` of one line. The layers are our own because one of
+them, the recipe, is chosen by the others, and because an unknown `GIM_*` name is an error.
+"""
+
+import dataclasses
+import math
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from gim.assignments import assign, flatten, leaves, overlay
+from gim.errors import ConfigError
+from gim.labels.config import PairingConfig, PropagationConfig, Recipe
+from gim.video.config import (
+    DecodeLimits,
+    MotionConfig,
+    OverlayConfig,
+    SamplingConfig,
+    ShotConfig,
+    SourceConfig,
+    VideoConfig,
+)
+
+_PREFIX = "GIM_"
+# Read by the command line and by the tests, not settings of the system.
+_NOT_SETTINGS = ("GIM_DEBUG", "GIM_REQUIRE", "GIM_SHARED", "GIM_SLOW")
+_RECIPE_SECTIONS = ("sampling", "pairing", "propagation")
+_RECIPE_FIELDS = ("name", "source", "required_matchers")
+_SECRET_NAME = re.compile(r"(password|secret|token|credential)", re.IGNORECASE)
+_SECRET_IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_POSITIVE = (
+    "interval_seconds", "interval_frames", "interval_frames_high_fps", "base_intervals", "merge_base_intervals",
+    "threshold_px", "link_distance_px", "window_px", "line_px", "max_iterations", "segment_samples", "max_long_side",
+    "analysis_width", "shard_pairs", "jobs", "max_pixels", "max_memory_bytes", "max_seconds", "stall_seconds",
+    "timeout_seconds", "neighbours", "min_interval", "max_interval",
+)  # fmt: skip
+_SHARES = ("confidence", "ratio")
+
+_Entry = tuple[str, str, Any]  # path, where it was given, value
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunConfig:
+    """How the embedded system runs; nothing here changes the bytes it makes."""
+
+    jobs: int = 1  # processes
+    threads: int = 0  # per process; 0 = the cores shared out among the processes
+    keep_features: bool = False  # leave the feature cache in the store once a video is done
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of the system. `load` merges the layers and checks; so does `check` after a change by `replace`."""
+
+    store: str = "gim-data"
+    recipe: str = "standard"  # a name in `gim/recipes/`, or the path of a user's TOML file
+    recipe_source: str = ""  # where the recipe says its numbers come from
+    matchers: tuple[str, ...] = ("rootsift",)
+    required_matchers: tuple[str, ...] = ()  # a video without their labels is not propagated; empty: use what exists
+    matcher: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)  # matcher name -> its own settings
+    run: RunConfig = dataclasses.field(default_factory=RunConfig)
+    source: SourceConfig = dataclasses.field(default_factory=SourceConfig)
+    limits: DecodeLimits = dataclasses.field(default_factory=DecodeLimits)
+    sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
+    shots: ShotConfig = dataclasses.field(default_factory=ShotConfig)
+    motion: MotionConfig = dataclasses.field(default_factory=MotionConfig)
+    overlay: OverlayConfig = dataclasses.field(default_factory=OverlayConfig)
+    pairing: PairingConfig = dataclasses.field(default_factory=PairingConfig)
+    propagation: PropagationConfig = dataclasses.field(default_factory=PropagationConfig)
+
+    @classmethod
+    def load(
+        cls,
+        sets: Sequence[str] = (),
+        config_file: Path | None = None,
+        recipe: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> "Settings":
+        """Merge all layers into one checked tree.
+
+        Args:
+            sets: `section.field=value` texts, the strongest layer, in order.
+            config_file: a TOML file with the same sections.
+            recipe: name or path of a recipe; stronger than a `recipe` setting in any layer.
+            environ: where `GIM_*` names are looked up.
+
+        Raises:
+            ConfigError: a name is unknown, a value malformed, or two settings contradict each other.
+        """
+        layers = [_file_layer(config_file), _environment_layer(environ), _sets_layer(sets)]
+        chosen = [value for layer in layers for path, _, value in layer if path == "recipe"]
+        recipe = recipe or (str(chosen[-1]) if chosen else "standard")
+        tree: dict[str, Any] = {}
+        for layer in [_recipe_layer(recipe), *layers]:
+            for path, origin, value in layer:
+                assign(tree, cls, path, value, origin)
+            _settle_step(tree, layer)
+        settings = overlay(cls(), {**tree, "recipe": recipe})
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Refuse numbers out of range and contradictions between settings.
+
+        Raises:
+            ConfigError: the message names the setting, its value and what is allowed.
+        """
+        for path, value in leaves(self):
+            _check_number(path, value)
+        if (self.sampling.interval_seconds is None) == (self.sampling.interval_frames is None):
+            raise ConfigError("set exactly one of sampling.interval_seconds and sampling.interval_frames")
+        for name in ("pairing.base_intervals", "propagation.merge_base_intervals"):
+            values = dict(leaves(self))[name]
+            if list(values) != sorted(set(values)):
+                raise ConfigError(f"setting {name} = {values}: expected ascending whole numbers")
+        if not self.pairing.base_intervals or not self.matchers or len(set(self.matchers)) < len(self.matchers):
+            raise ConfigError("pairing.base_intervals and matchers must name something, and nothing twice")
+        missing = sorted(set(self.required_matchers) - set(self.matchers))
+        if missing:
+            raise ConfigError(f"recipe {self.recipe} requires {', '.join(missing)}: add to --matchers")
+
+    def video_config(self) -> VideoConfig:
+        """What shapes the sampled frames."""
+        return VideoConfig(self.sampling, self.shots, self.motion, self.overlay, self.limits)
+
+    def recipe_record(self) -> Recipe:
+        """The effective recipe: what its file says, changed by every stronger layer."""
+        name = re.sub(r"[^A-Za-z0-9_-]", "-", Path(self.recipe).stem)  # it becomes part of a key
+        return Recipe(name, self.recipe_source, self.required_matchers, self.pairing, self.propagation)
+
+    def redacted(self) -> dict[str, Any]:
+        """Every effective setting by its path, in order of declaration, secrets replaced by `***`."""
+        return {path: _redacted(path, value) for path, value in leaves(self)}
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    folder = resources.files("gim") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def _recipe_layer(recipe: str) -> list[_Entry]:
+    if "/" in recipe or recipe.endswith(".toml"):
+        origin, document = f"recipe {recipe}", _read_toml(Path(recipe), "recipe")
+    elif recipe in recipe_names():
+        origin = f"recipe {recipe}"
+        document = tomllib.loads((resources.files("gim") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8"))
+    else:
+        raise ConfigError(f"unknown recipe {recipe!r}: one of {', '.join(recipe_names())}, or the path of a .toml file")
+    for name in document:
+        if name not in _RECIPE_SECTIONS + _RECIPE_FIELDS:
+            allowed = ", ".join(_RECIPE_FIELDS + _RECIPE_SECTIONS)
+            raise ConfigError(f"unknown entry {name!r} ({origin}): a recipe has {allowed}")
+    layer = [("recipe_source", origin, str(document.pop("source", "")))]
+    document.pop("name", None)
+    return layer + _document_layer(document, origin)
+
+
+def _file_layer(path: Path | None) -> list[_Entry]:
+    return _document_layer(_read_toml(path, "settings file"), f"file {path}") if path else []
+
+
+def _read_toml(path: Path, what: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{what} {path}: {error.strerror or error}") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ConfigError(f"{what} {path}: not TOML ({error})") from error
+
+
+def _document_layer(document: Mapping[str, Any], origin: str) -> list[_Entry]:
+    return [(path, origin, value) for path, value in flatten(document, Settings)]
+
+
+def _environment_layer(environ: Mapping[str, str]) -> list[_Entry]:
+    names = sorted(name for name in environ if name.startswith(_PREFIX) and name not in _NOT_SETTINGS)
+    return [
+        (name.removeprefix(_PREFIX).lower().replace("__", "."), f"environment {name}", environ[name]) for name in names
+    ]
+
+
+def _sets_layer(sets: Sequence[str]) -> list[_Entry]:
+    layer = []
+    for text in sets:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: expected section.field=value")
+        layer.append((path.strip(), f"--set {text}", value))
+    return layer
+
+
+def _settle_step(tree: dict[str, Any], layer: Iterable[_Entry]) -> None:
+    """The step is in seconds or in frames: a layer that gives one of them drops the other of the layers below."""
+    given = {path for path, _, value in layer if str(value).lower() != "none"}
+    frames = ("interval_frames", "interval_frames_high_fps")
+    for mine, others in (("interval_seconds", frames), ("interval_frames", ("interval_seconds",))):
+        for other in others:
+            if f"sampling.{mine}" in given and f"sampling.{other}" not in given:
+                tree["sampling"][other] = None
+
+
+def _check_number(path: str, value: Any) -> None:
+    name = path.rpartition(".")[2]
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            continue
+        if name in _SHARES or name.endswith("_share"):
+            fits, allowed = 0 <= number <= 1, "a number from 0 to 1"
+        elif name in _POSITIVE:
+            fits, allowed = 0 < number < math.inf, "a number above 0"
+        else:
+            fits, allowed = 0 <= number < math.inf, "a number of at least 0"
+        if not fits:
+            raise ConfigError(f"setting {path} = {value}: expected {allowed}")
+
+
+def _redacted(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _redacted(key, item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_redacted(name, item) for item in value]
+    if isinstance(value, str):
+        return "***" if _SECRET_NAME.search(name) and value else _SECRET_IN_URL.sub("***", value)
+    return value

@@ -1,0 +1,68 @@
+"""The matcher that docs/adding-a-matcher.md walks through is a matcher: contract suite and a labelling run."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.architecture.tree import ROOT
+
+_PAGE = ROOT / "docs" / "adding-a-matcher.md"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the package and of the contract suite, with the page's file in its place."""
+    folder = tmp_path_factory.mktemp("checkout")
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("gim", "tests/contract"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    for name in ("pyproject.toml", "tests/__init__.py", "tests/conftest.py"):
+        shutil.copy(ROOT / name, folder / name)
+    ((place, code),) = re.findall(
+        r"^`(gim/matchers/\w+\.py)`:\n\n```python\n(.*?)^```$", _PAGE.read_text(), re.MULTILINE | re.DOTALL
+    )
+    (folder / place).write_text(code)
+    return folder
+
+
+def run(folder, *words):
+    environment = {"GIM_SHARED": str(ROOT.parent / "shared"), **os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_it_keeps_the_contract(checkout):
+    (command,) = re.findall(r"^\.venv/bin/python -m (pytest .*)$", _PAGE.read_text(), re.MULTILINE)
+    done = run(checkout, *command.split(), "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 25, done.stdout[-1000:]
+
+
+def test_it_labels_a_video_beside_another(checkout, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 160, 3), dtype=np.uint8)
+    wall = cv2.GaussianBlur(cv2.resize(noise, (640, 240), interpolation=cv2.INTER_CUBIC), (0, 0), 1.2)
+    with av.open(str(tmp_path / "wall.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = 320, 240, "yuv420p", Fraction(1, 10)
+        for index in range(12):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(wall[:, 20 * index : 20 * index + 320]), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    words = ["gim", "run", str(tmp_path / "wall.mp4"), "--store", str(tmp_path / "store"), "--json"]
+    done = run(checkout, *words, "--matchers", "rootsift,upright_sift")
+    assert done.returncode == 0, done.stderr
+    (video,) = json.loads(done.stdout)["videos"]
+    assert video["status"] in ("kept", "rejected"), video
+    assert video["pairs_labelled"]["upright_sift"] > 0
+    assert video["pairs_labelled"]["rootsift"] > 0

@@ -1,0 +1,280 @@
+"""What becomes of a message: every kind of error, on the real bus."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gim.adapters.bus_sqlite import SqliteBus
+from gim.errors import ConfigError, CorruptObject, InvalidInput, KeyMissing, Unavailable, UnknownMatcher
+from gim.ports.telemetry import NullTelemetry
+from gim.runtime import worker
+from gim.runtime.outcome import Begun, DrainReport, Outcome
+from gim.runtime.retry import RetryPolicy
+from gim.runtime.worker import drain
+from gim.stages.base import Stage
+from gim.wire import topics
+from gim.wire.topics import Event, parse_event
+from gim.wire.v1.events_pb2 import LabelsReady, SegmentReady, VideoRequested
+
+QUICK = RetryPolicy(bug_pause_seconds=0.0, first_pause_seconds=0.01, longest_pause_seconds=0.02)
+Handle = Callable[[Event], Iterable[tuple[str, Event]]]
+
+
+@dataclass
+class FunctionStage:
+    handle: Handle
+    topic: str = topics.SEGMENTS
+    name: str = "label"
+    group: str = "label"
+    max_seconds: float = 60.0
+
+
+def follow(event: Event) -> Iterator[tuple[str, Event]]:
+    yield event.video_id, LabelsReady(video_id=event.video_id, segment=event.segment)
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[SqliteBus]:
+    bus = SqliteBus(tmp_path / "bus", survive_power_cut=False)
+    yield bus
+    bus.close()
+
+
+def publish_segments(bus: SqliteBus, *segments: int) -> None:
+    for segment in segments:
+        event = SegmentReady(video_id="v", sampling_id="s", segment=segment)
+        bus.publish(topics.SEGMENTS, f"v/s/{segment}", event.SerializeToString())
+    bus.flush()
+
+
+def published(bus: SqliteBus, topic: str) -> list[Event]:
+    subscription = bus.subscribe([topic], "test")
+    events = []
+    while (message := subscription.poll(0.0)) is not None:
+        assert message.headers == {"gim-type": "gim.wire.v1.LabelsReady", "gim-producer": "label"}
+        events.append(parse_event(message.topic, message.value))
+        subscription.ack(message)
+    return events
+
+
+def run(
+    bus: SqliteBus, *stages: Stage, policy: RetryPolicy = QUICK, stop: Callable[[], bool] | None = None
+) -> DrainReport:
+    return drain(stages, bus, telemetry=NullTelemetry(), policy=policy, stop=stop or (lambda: False))
+
+
+def test_drain_publishes_what_stages_yield_and_acknowledges(bus: SqliteBus) -> None:
+    publish_segments(bus, 0, 1)
+    told: list[Begun | Outcome] = []
+    report = drain([FunctionStage(follow)], bus, telemetry=NullTelemetry(), observe=told.append)
+    assert report.outcomes == {"label": {"done": 2}}
+    assert report.dead_letters == []
+    assert [event.segment for event in published(bus, topics.LABELS)] == [0, 1]
+    assert [type(item) for item in told] == [Begun, Outcome] * 2
+    assert isinstance(told[1], Outcome)
+    assert (told[1].video_id, told[1].published) == ("v", {topics.LABELS: 1})
+
+
+@pytest.mark.parametrize("error", [InvalidInput, CorruptObject, UnknownMatcher, ConfigError])
+def test_hopeless_error_is_dead_at_once_and_the_rest_flows_on(bus: SqliteBus, error: type[Exception]) -> None:
+    attempts = []
+
+    def handle(event: Event) -> Iterable[tuple[str, Event]]:
+        attempts.append(event.segment)
+        if event.segment == 1:
+            raise error("the first line\nand a second")
+        return follow(event)
+
+    publish_segments(bus, 0, 1, 2)
+    report = run(bus, FunctionStage(handle))
+    assert attempts == [0, 1, 2]
+    assert report.outcomes == {"label": {"done": 2, "dead": 1}}
+    (letter,) = report.dead_letters
+    assert (letter.subject, letter.error, letter.message, letter.stack) == ("v", error.__name__, "the first line", "")
+    (dead,) = bus.peek_dead(topics.SEGMENTS)
+    assert parse_event(topics.SEGMENTS, dead.value).segment == 1
+    assert dead.key == "v/s/1"
+    assert dead.headers == {
+        "error": error.__name__,
+        "message": "the first line",
+        "stage": "label",
+        "attempts": "1",
+        "source-topic": topics.SEGMENTS,
+        "source-offset": "2",
+    }
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("oh"), KeyMissing("frames/v/1.jpg"), OSError(5, "Input/output")])
+def test_bug_gets_three_attempts_then_is_dead_with_its_stack(bus: SqliteBus, error: Exception) -> None:
+    attempts = []
+
+    def handle(event: Event) -> Iterator[tuple[str, Event]]:
+        attempts.append(event.segment)
+        yield from follow(event)
+        raise error
+
+    publish_segments(bus, 0)
+    report = run(bus, FunctionStage(handle))
+    assert attempts == [0, 0, 0]
+    (dead,) = bus.peek_dead(topics.SEGMENTS)
+    assert (dead.headers["error"], dead.headers["attempts"]) == (type(error).__name__, "3")
+    assert "in handle" in dead.headers["stack"]
+    assert report.dead_letters[0].stack == dead.headers["stack"]
+    assert published(bus, topics.LABELS) == []
+
+
+def test_bug_that_passes_publishes_once(bus: SqliteBus) -> None:
+    attempts = []
+
+    def handle(event: Event) -> Iterator[tuple[str, Event]]:
+        attempts.append(1)
+        yield from follow(event)
+        if len(attempts) < 3:
+            raise RuntimeError
+
+    publish_segments(bus, 0)
+    assert run(bus, FunctionStage(handle)).outcomes == {"label": {"done": 1}}
+    assert len(published(bus, topics.LABELS)) == 1
+
+
+def test_unavailable_is_waited_for_and_never_dead(bus: SqliteBus) -> None:
+    attempts = []
+
+    def handle(event: Event) -> Iterable[tuple[str, Event]]:
+        attempts.append(1)
+        if len(attempts) < 8:
+            raise Unavailable("the store is away")
+        return follow(event)
+
+    publish_segments(bus, 0)
+    assert run(bus, FunctionStage(handle)).outcomes == {"label": {"done": 1}}
+    assert len(attempts) == 8
+    assert bus.peek_dead(topics.SEGMENTS) == []
+
+
+def away(_: Event) -> Iterable[tuple[str, Event]]:
+    raise Unavailable("the disk is full")
+
+
+def test_stop_while_waiting_leaves_the_message(bus: SqliteBus) -> None:
+    publish_segments(bus, 0)
+    until = time.monotonic() + 0.2
+    report = run(bus, FunctionStage(away), stop=lambda: time.monotonic() > until)
+    assert report.outcomes == {"label": {"abandoned": 1}}
+    assert run(bus, FunctionStage(follow)).outcomes == {"label": {"done": 1}}
+
+
+def test_budget_of_patience_is_spent_once_not_per_message(bus: SqliteBus) -> None:
+    publish_segments(bus, *range(20))
+    policy = RetryPolicy(first_pause_seconds=0.05, longest_pause_seconds=0.05, unavailable_seconds=0.3)
+    started = time.monotonic()
+    report = run(bus, FunctionStage(away), policy=policy)
+    assert 0.3 <= time.monotonic() - started < 3.0
+    assert report.outcomes == {"label": {"dead": 20}}
+    assert {(letter.error, letter.message) for letter in report.dead_letters} == {("Unavailable", "the disk is full")}
+
+
+def test_malformed_message_is_dead_and_a_bare_id_is_not(bus: SqliteBus) -> None:
+    bus.publish(topics.SEGMENTS, "k", b"\xff\xff\xff")
+    bus.publish(topics.INGEST, "k", b"dQw4w9WgXcQ")
+    bus.flush()
+    seen = []
+
+    def ingest(event: Event) -> list[tuple[str, Event]]:
+        seen.append(event)
+        return []
+
+    report = run(bus, FunctionStage(ingest, topics.INGEST, "ingest", "ingest"), FunctionStage(follow))
+    assert report.outcomes == {"ingest": {"done": 1}, "label": {"dead": 1}}
+    assert seen == [VideoRequested(source="dQw4w9WgXcQ")]
+    assert bus.peek_dead(topics.SEGMENTS)[0].value == b"\xff\xff\xff"
+
+
+def test_last_stage_works_first(bus: SqliteBus) -> None:
+    order = []
+
+    def label(event: Event) -> Iterable[tuple[str, Event]]:
+        order.append(f"label {event.segment}")
+        return follow(event)
+
+    def propagate(event: Event) -> list[tuple[str, Event]]:
+        order.append(f"propagate {event.segment}")
+        return []
+
+    publish_segments(bus, 0, 1)
+    run(bus, FunctionStage(label), FunctionStage(propagate, topics.LABELS, "propagate", "propagate"))
+    assert order == ["label 0", "propagate 0", "label 1", "propagate 1"]
+
+
+def test_interrupted_work_comes_back(bus: SqliteBus) -> None:
+    def handle(_: Event) -> Iterable[tuple[str, Event]]:
+        raise KeyboardInterrupt
+
+    publish_segments(bus, 0)
+    with pytest.raises(KeyboardInterrupt):
+        run(bus, FunctionStage(handle))
+    assert run(bus, FunctionStage(follow)).outcomes == {"label": {"done": 1}}
+
+
+def test_drain_waits_for_what_another_has_in_hand(bus: SqliteBus, tmp_path: Path) -> None:
+    publish_segments(bus, 0)
+    started = threading.Event()
+
+    def slow(event: Event) -> Iterable[tuple[str, Event]]:
+        started.set()
+        time.sleep(0.5)
+        return follow(event)
+
+    other = SqliteBus(tmp_path / "bus")
+    thread = threading.Thread(target=run, args=(other, FunctionStage(slow)))
+    thread.start()
+    assert started.wait(10)
+    received: list[Event] = []
+
+    def propagate(event: Event) -> list[tuple[str, Event]]:
+        received.append(event)
+        return []
+
+    stages = [FunctionStage(follow), FunctionStage(propagate, topics.LABELS, "propagate", "propagate")]
+    run(bus, *stages)
+    thread.join()
+    other.close()
+    assert len(received) == 1
+
+
+def test_long_work_is_kept_alive(bus: SqliteBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_KEEP_ALIVE_SECONDS", 0.1)
+    rival = SqliteBus(tmp_path / "bus", lease_seconds=0.5)
+    taken = []
+
+    def slow(event: Event) -> Iterable[tuple[str, Event]]:
+        subscription = rival.subscribe([topics.SEGMENTS], "label")
+        taken.append(subscription.poll(1.5))
+        return follow(event)
+
+    publish_segments(bus, 0)
+    assert run(bus, FunctionStage(slow)).outcomes == {"label": {"done": 1}}
+    assert taken == [None]
+    rival.close()
+
+
+def test_bus_that_stays_away_raises_and_loses_nothing(bus: SqliteBus, tmp_path: Path) -> None:
+    publish_segments(bus, 0)
+    impatient = SqliteBus(tmp_path / "bus", busy_seconds=0.05)
+    blocker = sqlite3.connect(tmp_path / "bus", isolation_level=None, check_same_thread=False)
+
+    def handle(event: Event) -> Iterable[tuple[str, Event]]:
+        blocker.execute("BEGIN IMMEDIATE")
+        return follow(event)
+
+    policy = RetryPolicy(first_pause_seconds=0.01, unavailable_seconds=0.2)
+    with pytest.raises(Unavailable, match="locked"):
+        run(impatient, FunctionStage(handle), policy=policy)
+    blocker.close()
+    impatient.close()
+    assert run(bus, FunctionStage(follow)).outcomes == {"label": {"done": 1}}
