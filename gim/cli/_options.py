@@ -1,0 +1,39 @@
+"""Options that several commands share, and the settings they make together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gim.settings import Settings
+
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="Folder of the store.", metavar="DIR", show_default="gim-data")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting, repeatable; see `gim ls settings`.", metavar="SECTION.FIELD=VALUE"),
+]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="Settings file, TOML.", metavar="FILE")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", help="Name or TOML file; see `gim ls recipes`.", metavar="NAME", show_default="standard"),
+]
+MatchersOption = Annotated[
+    str | None,
+    typer.Option("--matchers", help="Matchers, joined by commas.", metavar="A,B", show_default="rootsift"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
+def load_settings(
+    sets: Sequence[str] | None, config: Path | None = None, recipe: str | None = None, **flags: object
+) -> Settings:
+    """The settings of one command line; a flag (`store=...`, `run__jobs=...`) is the strongest layer.
+
+    Raises:
+        ConfigError: see `Settings.load`.
+    """
+    given = [f"{name.replace('__', '.')}={value}" for name, value in flags.items() if value is not None]
+    return Settings.load([*(sets or ()), *given], config, recipe)

@@ -1,0 +1,107 @@
+"""`gim ls`: what is there, in the store and in the package."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gim.cli._options import ConfigOption, JsonOption, RecipeOption, SetOption, StoreOption, load_settings
+from gim.settings import Settings
+
+Row = dict[str, Any]
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    videos = "videos"
+    matchers = "matchers"
+    recipes = "recipes"
+    settings = "settings"
+
+
+def register(app: typer.Typer) -> None:
+    """Add `gim ls`."""
+    app.command("ls")(list_things)
+
+
+def list_things(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")] = Kind.videos,
+    *,
+    store: StoreOption = None,
+    recipe: RecipeOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the videos of a store, the matchers, the recipes, or every setting with its value."""
+    rows = _LISTERS[kind](load_settings(sets, config, recipe, store=store))
+    if as_json:
+        print(json.dumps({kind.value: rows}))
+    else:
+        _print_table(rows)
+
+
+def _videos(settings: Settings) -> list[Row]:
+    from gim.adapters.store_file import FileStore
+    from gim.runtime.listing import list_videos
+
+    with closing(FileStore(Path(settings.store), create=False)) as store:
+        return [asdict(video) for video in list_videos(store)]
+
+
+def _matchers(_: Settings) -> list[Row]:
+    from gim.matchers.registry import matcher_names, matcher_status
+
+    return [{"matcher": name, "runs_here": matcher_status(name) or "yes"} for name in matcher_names()]
+
+
+def _recipes(_: Settings) -> list[Row]:
+    from gim.settings import recipe_names
+
+    loaded = {name: Settings.load(recipe=name, environ={}) for name in recipe_names()}
+    return [{"recipe": name, "source": recipe.recipe_source} for name, recipe in loaded.items()]
+
+
+def _settings(settings: Settings) -> list[Row]:
+    from gim.assignments import allowed, setting_types
+
+    values = settings.redacted()
+    return [
+        {"setting": path, "value": values.get(path, "(section is off)"), "allowed": allowed(kind)}
+        for path, kind in setting_types(Settings).items()
+    ]
+
+
+_LISTERS: dict[Kind, Callable[[Settings], list[Row]]] = {
+    Kind.videos: _videos,
+    Kind.matchers: _matchers,
+    Kind.recipes: _recipes,
+    Kind.settings: _settings,
+}
+
+
+def _print_table(rows: list[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        print("none")
+        return
+    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
+    table.columns[0].no_wrap = True
+    table.columns[0].min_width = max(len(_text(next(iter(row.values())))) for row in rows)
+    for row in rows:
+        table.add_row(*(_text(value) for value in row.values()))
+    Console().print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(item) for item in value)
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

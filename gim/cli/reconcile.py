@@ -1,0 +1,80 @@
+"""`gim reconcile`: finish what stopped, and say what in the store belongs to nothing."""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gim.cli._options import (
+    ConfigOption,
+    JsonOption,
+    MatchersOption,
+    RecipeOption,
+    SetOption,
+    StoreOption,
+    load_settings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gim.runtime.inventory import Leftover
+    from gim.runtime.reconcile import ReconcileResult
+
+
+def register(app: typer.Typer) -> None:
+    """Add `gim reconcile`."""
+    app.command("reconcile")(reconcile_store)
+
+
+def reconcile_store(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read everything and compare it with its manifest.")] = False,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Remove what belongs to nothing; make again what is damaged.")
+    ] = False,
+    store: StoreOption = None,
+    matchers: MatchersOption = None,
+    recipe: RecipeOption = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes.", metavar="N", show_default="1")] = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary, errors only.")] = False,
+) -> int:
+    """Finish every video whose work stopped, with the current settings; find leftovers and damage."""
+    from gim.cli._progress import RunProgress
+    from gim.runtime.reconcile import reconcile
+
+    settings = load_settings(sets, config, recipe, store=store, matchers=matchers, run__jobs=jobs)
+    with RunProgress(1, quiet=quiet or dry_run) as progress:
+        result = reconcile(settings, dry_run=dry_run, prune=prune, verify=verify, on_snapshot=progress.update)
+    if as_json:
+        print(json.dumps(asdict(result)))
+    elif not quiet:
+        _print_result(result, dry_run=dry_run)
+    for video in result.videos:
+        if video.error:
+            print(f"error: {video.error}", file=sys.stderr)
+    return result.exit_code
+
+
+def _print_result(result: "ReconcileResult", *, dry_run: bool) -> None:
+    for video in result.videos:
+        what = f"lacks {video.lacks}" if dry_run else f"{video.status}, {video.num_pairs} pairs"
+        print(f"{video.video_id}: {video.status if video.error else what}")
+    _print_leftovers("damaged", result.damaged, result.removed)
+    _print_leftovers("belongs to nothing", result.orphans, result.removed)
+    if any(item.prefix not in result.removed for item in [*result.damaged, *result.orphans]):
+        print("--prune removes what belongs to nothing, and makes damaged frames and results again")
+    elif not result.videos and not result.removed:
+        print("nothing has stopped, nothing is left over")
+
+
+def _print_leftovers(title: str, leftovers: "Sequence[Leftover]", removed: "Sequence[str]") -> None:
+    for item in leftovers:
+        done = "removed: " if item.prefix in removed else ""
+        print(f"{done}{title}: {item.prefix} ({item.num_objects} objects, {item.num_bytes / 1e6:.1f} MB): {item.why}")

@@ -1,0 +1,116 @@
+import json
+
+import pytest
+
+from gim.cli import run as command
+from gim.cli.main import run_command
+from gim.runtime import run as runtime
+from gim.runtime.run import RunResult, VideoSummary
+
+KEPT = VideoSummary(
+    source="folder/a.mp4",
+    status="kept",
+    video_id="file-0123456789abcdef",
+    recipe_id="standard-00000000",
+    frames_sampled=10,
+    pairs_labelled={"rootsift": 24},
+    pairs_kept=7,
+    correspondences=900,
+    median_interval_seconds=0.8,
+    seconds={"decode": 1.5},
+    rejected={"no_motion": 1},
+)
+REJECTED = VideoSummary(
+    source="b.mp4", status="rejected", frames_sampled=5, rejected={"static_camera": 5}, reason="static_camera"
+)
+FAILED = VideoSummary(source="c.mp4", status="failed", error="c.mp4: no video stream", exit_code=2)
+AWAY = VideoSummary(source="d.mp4", status="failed", error="d.mp4: the server is away", exit_code=3)
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """`gim run` finds that these videos have been run, and notes with which settings."""
+    seen = {}
+
+    def prepare(*videos, interrupted=False):
+        def run_videos(sources, settings, on_snapshot):
+            seen.update(sources=sources, settings=settings)
+            return RunResult(list(videos), 2.0, interrupted)
+
+        monkeypatch.setattr(runtime, "run_videos", run_videos)
+        return seen
+
+    return prepare
+
+
+def test_the_json_is_one_object_with_the_promised_fields(ran, capsys):
+    ran(KEPT, REJECTED)
+    assert run_command(["run", "folder", "b.mp4", "--json"]) == 0
+    videos = json.loads(capsys.readouterr().out)["videos"]
+    assert videos[0] == {
+        "source": "folder/a.mp4",
+        "video_id": "file-0123456789abcdef",
+        "status": "kept",
+        "frames_sampled": 10,
+        "pairs_labelled": {"rootsift": 24},
+        "pairs_kept": 7,
+        "correspondences": 900,
+        "median_interval_seconds": 0.8,
+        "seconds": {"decode": 1.5},
+        "rejected": {"no_motion": 1},
+    }
+    assert videos[1]["rejected"] == {"static_camera": 5}
+
+
+def test_a_video_that_failed_is_in_the_json_and_one_line_on_stderr(ran, capsys):
+    ran(KEPT, FAILED)
+    assert run_command(["run", "a.mp4", "c.mp4", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["videos"][1]["error"] == "c.mp4: no video stream"
+    assert err == "error: c.mp4: no video stream\n"
+
+
+@pytest.mark.parametrize(
+    ("videos", "interrupted", "code"),
+    [([KEPT, REJECTED], False, 0), ([KEPT, FAILED], False, 2), ([AWAY], False, 3), ([KEPT], True, 130), ([], False, 0)],
+)
+def test_the_exit_code_says_how_it_went(ran, capsys, videos, interrupted, code):
+    ran(*videos, interrupted=interrupted)
+    assert run_command(["run", "x", "--quiet"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("the same command continues" in err) == interrupted
+
+
+def test_people_read_a_table(ran, capsys):
+    ran(KEPT, REJECTED)
+    assert run_command(["run", "x"]) == 0
+    out = capsys.readouterr().out
+    assert "a.mp4" in out
+    assert "0.80 s" in out
+    assert "rejected: static_camera" in out
+    assert "store: gim-data" in out
+
+
+def test_flags_are_settings_and_stronger_than_sets(ran):
+    seen = ran(KEPT)
+    flags = ["--store", "S", "--matchers", "rootsift", "--recipe", "paper", "--jobs", "3", "--threads", "2"]
+    flags += ["--trim-start", "1.5", "--trim-end", "2", "--set", "run.jobs=9", "--set", "propagation.min_kept=70"]
+    assert run_command(["run", "x", "y", *flags, "--quiet"]) == 0
+    settings = seen["settings"]
+    assert seen["sources"] == ["x", "y"]
+    assert (settings.store, settings.recipe, settings.run.jobs, settings.run.threads) == ("S", "paper", 3, 2)
+    assert (settings.sampling.trim_start_seconds, settings.sampling.trim_end_seconds) == (1.5, 2.0)
+    assert settings.propagation.min_kept == 70
+
+
+@pytest.mark.parametrize("flags", [["--jobs", "0"], ["--trim-start", "-1"], ["--recipe", "nonsense"], ["--set", "x=1"]])
+def test_a_setting_that_makes_no_sense_stops_before_any_work(ran, capsys, flags):
+    seen = ran(KEPT)
+    assert run_command(["run", "x", *flags]) == 2
+    assert seen == {}
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_the_fields_of_the_json_are_those_of_the_summary():
+    assert set(command._FIELDS) <= set(VideoSummary.__slots__)
