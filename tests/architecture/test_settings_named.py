@@ -1,0 +1,25 @@
+"""Wherever a message, a comment or a page names a setting, the setting exists."""
+
+import re
+
+from gim.assignments import setting_types
+from gim.settings import Settings
+from tests.architecture.tree import ROOT, project_files
+
+_NAMED = re.compile(r"--set[ =](?P<path>[a-z_0-9]+(?:\.[a-z_0-9]+)+)")
+
+
+def test_every_setting_that_is_named_exists():
+    known = setting_types(Settings)
+    sections = {path.rpartition(".")[0] for path in known}
+    places = [path for path in project_files(".py", ".md", ".html") if (ROOT / "tests") not in path.parents]
+    wrong = [
+        f"{place.relative_to(ROOT)}: {found['path']}"
+        for place in places
+        for found in _NAMED.finditer(place.read_text())
+        if found["path"] not in known
+        and found["path"] not in sections
+        and not found["path"].startswith("matcher.")
+        and found["path"] != "section.field"
+    ]
+    assert wrong == []
