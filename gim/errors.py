@@ -7,6 +7,7 @@ GimError
 │   ├── ShapeError    an array has the wrong shape or dtype
 │   └── CorruptObject bytes in the store cannot be read as what their key says
 ├── Unavailable       a server, disk or device is away or full: back off and retry, never dead
+│   └── DiskFull      ... for want of space: exit code 2, since only the user can make room
 ├── KeyMissing        the store has no such key
 ├── UnknownMatcher    no matcher of that name, or it cannot run here
 └── ConfigError       a setting is unknown, malformed or contradictory
@@ -47,6 +48,12 @@ class Unavailable(GimError):
     """A resource is away for now: retry later."""
 
     exit_code = 3
+
+
+class DiskFull(Unavailable):
+    """A disk or quota has no room left; the same command goes on once there is."""
+
+    exit_code = 2
 
 
 class KeyMissing(GimError):

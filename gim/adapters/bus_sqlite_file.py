@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gim.errors import ConfigError, GimError, Unavailable
+from gim.errors import ConfigError, DiskFull, GimError, Unavailable
 
 SCHEMA = 1  # user_version of the file; another one is refused
 BUSY_SECONDS = 30.0  # how long another process may hold the write lock
@@ -169,5 +169,6 @@ def _translated(error: sqlite3.DatabaseError, path: Path) -> GimError:
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return ConfigError(f"{path}: not a bus, or damaged ({error}); delete it, the store holds all data")
     if code in _WAY_OUT:
-        return Unavailable(f"{path}: {_WAY_OUT[code]} ({error})")
+        kind = DiskFull if code == sqlite3.SQLITE_FULL else Unavailable
+        return kind(f"{path}: {_WAY_OUT[code]} ({error})")
     raise error

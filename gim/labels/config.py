@@ -49,9 +49,9 @@ class GuidedConfig:
 class PropagationConfig:
     """How labels of near frames become labels of far ones."""
 
-    link: Literal["mutual", "distance", "rounded"] = "mutual"
-    link_distance_px: float = 1.0
-    extend: Literal["double", "greedy"] = "double"
+    link: Literal["mutual", "distance", "rounded"] = "mutual"  # what joins two correspondences: gim.labels.linking
+    link_distance_px: float = 1.0  # in the middle frame, exclusive
+    extend: Literal["double", "greedy"] = "double"  # how chains grow: doubling (paper) or the published code's rule
     merge_base_intervals: tuple[int, ...] = (2, 4)  # where propagated labels are merged with base labels
     min_links: int = 150  # a chain goes on while it has at least this many
     min_kept: int = 64  # after the last fit
@@ -62,7 +62,7 @@ class PropagationConfig:
     min_interval: int = 2  # in samples: pairs nearer than this are not kept
     min_displacement_px: float = 2.0  # median, below: `no_motion`
     max_interval: int = 1024  # in samples
-    shard_pairs: int = 64
+    shard_pairs: int = 64  # per shard
 
 
 @dataclass(frozen=True, slots=True)

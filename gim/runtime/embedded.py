@@ -37,7 +37,7 @@ class RunReport:
     outcomes: dict[str, dict[str, int]]  # stage -> done, dead, abandoned -> messages
     dead_letters: tuple[DeadLetter, ...]
     interrupted: bool = False
-    unavailable: str = ""  # why the run could not go on
+    unavailable: Unavailable | None = None  # why the run could not go on
 
     def failures(self, subject: str) -> list[DeadLetter]:
         """Dead letters of one video, given by its id or by its source text."""
@@ -111,7 +111,7 @@ def _publish(events: Sequence[tuple[str, Event]], run: RunFolder) -> None:
         bus.flush()
 
 
-def _work(order: WorkOrder, jobs: int, interruption: Interruption, watch: RunWatch) -> str:
+def _work(order: WorkOrder, jobs: int, interruption: Interruption, watch: RunWatch) -> Unavailable | None:
     """Work until the end; returns why it could not be reached, if so."""
     try:
         if jobs == 1:
@@ -121,8 +121,8 @@ def _work(order: WorkOrder, jobs: int, interruption: Interruption, watch: RunWat
             with closing(SqliteBus(RunFolder(order.run_path).bus, survive_power_cut=False)) as bus:
                 WorkerPool(order, bus, watch.observe).run(jobs, interruption)
     except Unavailable as error:
-        return str(error)
-    return ""
+        return error
+    return None
 
 
 @contextmanager

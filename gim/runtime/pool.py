@@ -114,8 +114,6 @@ class WorkerPool:
                 self._replace(worker)
         elif ended.error is not None:
             raise ended.error
-        elif ended.unavailable:
-            raise Unavailable(ended.unavailable)
         elif ended.crash:
             raise RuntimeError(f"a worker process failed:\n{ended.crash}")
 

@@ -113,8 +113,8 @@ def _outcome(chains: Chains, video: StoppedVideo, report: RunReport) -> StoppedV
     letters = report.failures(video.video_id) or report.failures(chains.request(video.video_id))
     if letters:
         return replace(video, status="failed", error=letters[0].message, exit_code=letters[0].exit_code)
-    error = report.unavailable or "not finished; the same command goes on where this one stopped"
-    code = 3 if report.unavailable else 0 if report.interrupted else 1
+    error = str(report.unavailable or "") or "not finished; the same command goes on where this one stopped"
+    code = report.unavailable.exit_code if report.unavailable else 0 if report.interrupted else 1
     return replace(video, status="unfinished", error=f"{video.video_id}: {error}", exit_code=code)
 
 

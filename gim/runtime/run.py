@@ -153,8 +153,8 @@ class _Results:
             return VideoSummary(
                 source, FAILED, video_id, seconds=seconds, error=letter.message, exit_code=letter.exit_code
             )
-        error = report.unavailable or "not finished; the same command goes on where this one stopped"
-        code = 3 if report.unavailable else 0 if report.interrupted else 1
+        error = str(report.unavailable or "") or "not finished; the same command goes on where this one stopped"
+        code = report.unavailable.exit_code if report.unavailable else 0 if report.interrupted else 1
         return VideoSummary(source, UNFINISHED, video_id, seconds=seconds, error=error, exit_code=code)
 
     def _median_interval(self, pairs: PairsManifest) -> float | None:

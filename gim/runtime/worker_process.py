@@ -17,7 +17,7 @@ from pathlib import Path
 from gim.adapters.bus_sqlite import SqliteBus
 from gim.adapters.store_file import FileStore
 from gim.adapters.telemetry_journal import JournalTelemetry
-from gim.errors import GimError, Unavailable
+from gim.errors import GimError
 from gim.ports.store import Store
 from gim.ports.telemetry import Telemetry
 from gim.runtime.interrupt import AbandonableStage, Interruption
@@ -47,8 +47,7 @@ class WorkOrder:
 class Ended:
     """The last word of a worker: why it stopped."""
 
-    unavailable: str = ""  # the bus stayed away
-    error: GimError | None = None  # the stages cannot be built as asked
+    error: GimError | None = None  # the bus stayed away, or the stages cannot be built as asked
     crash: str = ""  # the stack of a bug outside any message
 
 
@@ -94,8 +93,6 @@ def _ended(connection: Connection, interruption: Interruption) -> Ended:
         work(order, interruption, connection.send)
     except KeyboardInterrupt:
         return Ended()
-    except Unavailable as error:
-        return Ended(unavailable=str(error))
     except GimError as error:
         return Ended(error=error)
     except Exception:

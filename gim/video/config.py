@@ -36,12 +36,12 @@ class SamplingConfig:
     """Which frames of a video are kept. Give the step in seconds or in frames, not both."""
 
     interval_seconds: float | None = 0.2  # the nearest whole number of frames is taken
-    interval_frames: int | None = None
+    interval_frames: int | None = None  # instead of the seconds
     interval_frames_high_fps: int | None = None  # instead of interval_frames above 30 frames a second (upstream)
-    trim_start_seconds: float = 0.0
-    trim_end_seconds: float = 0.0
+    trim_start_seconds: float = 0.0  # left out at the beginning
+    trim_end_seconds: float = 0.0  # left out at the end
     max_long_side: int = 1920  # larger frames are shrunk before they are stored; labels are in stored pixels
-    segment_samples: int = 32
+    segment_samples: int = 32  # the unit of labelling
 
 
 @dataclass(frozen=True, slots=True)

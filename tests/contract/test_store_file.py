@@ -237,7 +237,7 @@ def test_full_disk_is_unavailable_in_one_line_and_leaves_nothing(
     run_on_small_disk: Callable[[str, str], list[str]], call: str
 ) -> None:
     caught, listed, leftovers = run_on_small_disk("true", CATCH.format(call=call))
-    assert caught.startswith("Unavailable | ")
+    assert caught.startswith("DiskFull | ")
     assert "disk is full: free some space" in caught
     assert listed == "['small'] True"
     assert leftovers == "[]"

@@ -1,6 +1,5 @@
 """`make run` on the bundled clip, in a checkout whose environment stands already: a report, and how right it is."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -67,4 +66,4 @@ def test_make_run_of_a_video_of_ones_own_goes_where_it_is_told(checkout: Path) -
     assert missing.returncode != 0
     assert "error: 'absent.mp4': no such file" in missing.stderr
     assert (checkout / "elsewhere" / "store" / "gim-store.json").exists()
-    assert not os.path.exists(checkout / "absent.mp4")
+    assert not (checkout / "absent.mp4").exists()

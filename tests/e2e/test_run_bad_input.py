@@ -1,7 +1,6 @@
 """What `gim run` does with what it cannot use: one line, exit code 2, and the others are not stopped."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -159,7 +158,16 @@ def test_a_full_disk_is_one_line_and_leaves_only_whole_objects(clip: Path, tmp_p
     lines = done.stderr.splitlines()
     assert lines[0].startswith("error: ")
     assert "the disk is full: free some space" in lines[0]
-    assert done.returncode == 3  # for now: the same command continues once there is room
+    assert done.returncode == 2
     assert all(line.startswith(str(store)) for line in lines[1:])
     assert not any("/.tmp/" in line or "/.downloads/" in line for line in lines[1:])
-    assert os.listdir(tmp_path / "small") == []
+    assert list((tmp_path / "small").iterdir()) == []  # the file system was the process's own
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="shards are put together in the system's folder for temporary files")
+def test_a_full_folder_for_temporary_files_is_said_as_clearly(clip: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    done = on_a_small_disk(small, "20k", "run", clip, "--store", tmp_path / "store", "--quiet", TMPDIR=str(small))
+    assert "full" in done.stderr.splitlines()[0]
+    assert done.returncode == 2

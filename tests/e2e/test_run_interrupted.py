@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
     small_clip(folder / "clip.mp4", kind="terrain", duration_seconds=4.0, still_seconds=1.0, size=(320, 180), fps=10)
     started = time.monotonic()
@@ -50,7 +49,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbe
     objects = objects_of(folder / "store")
     assert sum(key.endswith(".tar") for key in objects) >= 3
     assert sum(key.startswith("labels/") for key in objects) >= 3
-    yield Undisturbed(folder / "clip.mp4", objects, seconds)
+    return Undisturbed(folder / "clip.mp4", objects, seconds)
 
 
 def test_killed_at_random_moments_and_started_again_the_run_leaves_the_same_bytes(

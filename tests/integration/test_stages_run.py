@@ -112,7 +112,6 @@ def test_another_setting_of_a_late_step_makes_the_late_step_alone_again(
     assert "matching" not in second.videos[0].seconds
 
 
-@pytest.mark.xfail(strict=True, reason="a run remembers one source for each video")
 def test_the_same_file_under_two_names_is_one_video(clip: Path, tmp_path: Path, use: Callable[..., None]) -> None:
     use(quick_rootsift())
     (tmp_path / "copy.mp4").write_bytes(clip.read_bytes())

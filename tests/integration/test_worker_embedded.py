@@ -65,7 +65,7 @@ def test_run_works_off_all_videos_and_says_what_failed(root: Path, jobs: int) ->
     sources = ["a:20", "b:3:bad", "c:4:bug", "d:15"]
     report = run(root / "store", *sources, jobs=jobs)
     assert not report.interrupted
-    assert report.unavailable == ""
+    assert report.unavailable is None
     assert report.outcomes == {
         "split": {"done": 3, "dead": 1},
         "mark": {"done": 38, "dead": 1},
@@ -79,7 +79,7 @@ def test_run_works_off_all_videos_and_says_what_failed(root: Path, jobs: int) ->
     assert [letter.stage for letter in report.failures("c:4:bug")] == ["mark"]
     assert report.failures("a:20") == report.failures(video_id_of("a:20")) == []
     activity = report.videos[video_id_of("a:20")]
-    assert activity.source == "a:20"
+    assert activity.sources == ("a:20",)
     assert activity.messages == {"split": (1, 1), "mark": (20, 20), "join": (20, 20)}
     assert activity.counters["frames_sampled{kind=key}"] == 20
     assert set(activity.seconds) == {"split", "mark"}
@@ -133,7 +133,7 @@ def test_a_thousand_messages_survive_random_kills(root: Path) -> None:
     done.set()
     killer.join()
     assert len(kills) >= 2
-    assert report.unavailable == ""
+    assert report.unavailable is None
     assert report.dead_letters == ()
     run(still, *sources)
     assert objects(shaken) == objects(still)
@@ -187,7 +187,7 @@ def test_bug_while_building_the_stages_is_raised_with_its_stack(root: Path) -> N
 
 def test_workers_that_die_before_any_work_end_the_run(root: Path) -> None:
     report = run_embedded(requests("a:1"), store_root=root, build_stages=build_and_die, jobs=2)
-    assert "die before they take any work (SIGKILL)" in report.unavailable
+    assert "die before they take any work (SIGKILL)" in str(report.unavailable)
 
 
 def count_threads(store: Store, _telemetry: Telemetry, threads: int) -> list[Stage]:
@@ -320,5 +320,5 @@ def test_full_disk_ends_the_run_with_one_clear_line(root: Path, jobs: int) -> No
     assert done.stderr == ""
     said, leftovers = done.stdout.splitlines()
     assert "the disk is full: free some space" in said
-    assert said.startswith(("{'Unavailable'} ", "set() "))
+    assert said.startswith(("{'DiskFull'} ", "set() "))
     assert leftovers == "[]"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gim.errors import Unavailable
+from gim.errors import DiskFull, Unavailable
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -17,16 +17,15 @@ def disk_errors_named(path: Path) -> Iterator[None]:
     """Say in one line that `path` cannot be written; what was written of it is removed when the disk is full.
 
     Raises:
-        Unavailable: any `OSError` inside the block.
+        DiskFull: the disk or quota is full.
+        Unavailable: any other `OSError` inside the block.
     """
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             path.unlink(missing_ok=True)
-            raise Unavailable(
-                f"no space left on the disk of {path.parent}: free some, or set another --store"
-            ) from error
+            raise DiskFull(f"no space left on the disk of {path.parent}: free some, or set another --store") from error
         raise Unavailable(f"cannot write {path}: {error.strerror}") from error
 
 

@@ -178,14 +178,10 @@ def test_guided_rematching_adds_right_ones_and_says_so() -> None:
     more = joiner(config, Source(tracks=tracks), watch).join(part, second, 0, 4)
     assert watch.steps == ["linking", "fitting", "guided", "fitting"]
     assert more.is_guided.sum() > len(plain.points)
-    ids0 = {
-        place: point
-        for place, point in zip(rows_of(tracks.keypoints[0].astype(np.float32)), tracks.ids[0], strict=True)
-    }
-    ids1 = {
-        place: point
-        for place, point in zip(rows_of(tracks.keypoints[4].astype(np.float32)), tracks.ids[4], strict=True)
-    }
+    ids0, ids1 = (
+        dict(zip(rows_of(tracks.keypoints[frame].astype(np.float32)), tracks.ids[frame], strict=True))
+        for frame in (0, 4)
+    )
     guided = rows_of(more.points[more.is_guided])
     assert np.mean([ids0[row[:2]] == ids1[row[2:]] for row in guided]) > 0.99
     assert (

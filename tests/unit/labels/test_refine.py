@@ -124,7 +124,7 @@ def test_an_edge_without_any_noise_pins_nothing_down_either() -> None:
     edge = np.full((HEIGHT, WIDTH), 128, np.uint8)
     edge[:, WIDTH // 2 :] = 180
     points0 = np.column_stack([np.full(9, WIDTH / 2), np.arange(20, 101, 10)])
-    fit = align(edge, edge, rows(points0, points0 + [0.3, 0.9]))
+    fit = align(edge, edge, rows(points0, np.add(points0, [0.3, 0.9])))
     assert (fit.correlation > CONFIG.min_correlation).all()
     assert (fit.error_px > CONFIG.max_error_px).all()
 

@@ -60,7 +60,7 @@ def test_source_and_its_video_id_are_one_video(tmp_path: Path) -> None:
     after = watch.snapshot()
     assert set(after.videos) == {"file-1"}
     activity = after.videos["file-1"]
-    assert activity.source == "clip.mp4"
+    assert activity.sources == ("clip.mp4",)
     assert activity.seconds == {"fetch": 1, "decode": 2}
     assert activity.messages == {"ingest": (1, 1), "label": (1, 4)}
     assert after.outcomes == {"ingest": {"done": 1}, "label": {"done": 1}}

@@ -69,7 +69,7 @@ def bells(pipeline: Pipeline, matcher: str = "rootsift") -> list[events_pb2.Labe
     ]
 
 
-# --- what is written ----------------------------------------------------------------------------------------------------
+# --- what is written --------------------------------------------------------------------------------------------------
 
 
 def test_every_key_is_written_once_and_every_manifest_after_what_it_lists(finished: tuple[Pipeline, list]) -> None:
@@ -150,7 +150,7 @@ def test_the_funnel_accounts_for_every_frame_pair_and_start(finished: tuple[Pipe
     assert sum(funnel.chain_ends.values()) == funnel.pairs_kept == pairs.num_pairs
 
 
-# --- delivery -----------------------------------------------------------------------------------------------------------
+# --- delivery ---------------------------------------------------------------------------------------------------------
 
 
 def test_every_event_three_times_in_any_order_gives_the_same_bytes_and_the_same_events(
@@ -222,7 +222,7 @@ def test_what_a_crash_left_undone_is_made_again_alike(
     assert pipeline.objects("pairs/") == finished[0].objects("pairs/")
 
 
-# --- features -----------------------------------------------------------------------------------------------------------
+# --- features ---------------------------------------------------------------------------------------------------------
 
 
 def test_features_are_a_cache_that_goes_with_the_result_or_stays(
@@ -262,7 +262,7 @@ def test_features_that_are_gone_are_made_again_to_the_last_bit(
     assert manifest.num_pairs > 0
 
 
-# --- several matchers -----------------------------------------------------------------------------------------------------
+# --- several matchers -------------------------------------------------------------------------------------------------
 
 
 def test_several_matchers_are_fused_and_counted_apart(pipeline: Pipeline, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_matcher_that_the_recipe_requires_is_not_done_without(pipeline: Pipeli
         assert list(both.store.list("pairs/")) == []
 
 
-# --- videos with nothing to label ------------------------------------------------------------------------------------------
+# --- videos with nothing to label -------------------------------------------------------------------------------------
 
 
 def test_a_still_video_ends_with_a_manifest_that_says_why(tmp_path: Path) -> None:
