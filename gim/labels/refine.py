@@ -26,8 +26,21 @@ class Refinement:
     """What patch alignment makes of correspondences."""
 
     points: Float32Array  # [N, 4] points 1 moved where the patches align, else as they were
-    is_confirmed: BoolArray  # [N] aligned, and moving as the confirmed ones around do
+    is_aligned: BoolArray  # [N]
     is_plausible: BoolArray  # [N] moving roughly as all the others around do
+    config: RefineConfig
+
+    @property
+    def is_confirmed(self) -> BoolArray:
+        """Which are aligned, and move as the aligned ones around do, bool [N].
+
+        Repeated texture aligns perfectly one brick off, and where a near edge crosses a far one, the crossing moves
+        with neither: alignment alone proves nothing.
+        """
+        confirmed = self.is_aligned.copy()
+        strays = deviation(self.points[self.is_aligned], self.config.neighbours)
+        confirmed[self.is_aligned] = strays < self.config.max_deviation
+        return confirmed
 
 
 def refine_points(grey0: Uint8Array, grey1: Uint8Array, points: Float32Array, config: RefineConfig) -> Refinement:
@@ -43,7 +56,7 @@ def refine_points(grey0: Uint8Array, grey1: Uint8Array, points: Float32Array, co
         config: patch, steps and limits.
     """
     if len(points) <= config.neighbours:
-        return Refinement(points, np.zeros(len(points), np.bool_), np.ones(len(points), np.bool_))
+        return Refinement(points, np.zeros(len(points), np.bool_), np.ones(len(points), np.bool_), config)
     fit = align_patches(grey0, grey1, points, local_warps(points, config.neighbours), config)
     is_aligned = (
         (fit.correlation > config.min_correlation)
@@ -53,11 +66,7 @@ def refine_points(grey0: Uint8Array, grey1: Uint8Array, points: Float32Array, co
     refined = points.copy()
     refined[is_aligned, 2:] = fit.positions1[is_aligned]
     is_plausible = deviation(refined, config.neighbours) < config.max_plausible_deviation
-    # Repeated texture aligns perfectly one brick off, and where a near edge crosses a far one, the crossing moves with
-    # neither: what aligns must also move as its aligned neighbours do.
-    is_confirmed = is_aligned.copy()
-    is_confirmed[is_aligned] = deviation(refined[is_aligned], config.neighbours) < config.max_deviation
-    return Refinement(refined, is_confirmed, is_plausible)
+    return Refinement(refined, is_aligned, is_plausible, config)
 
 
 def deviation(points: Float32Array, neighbours: int) -> Float32Array:
