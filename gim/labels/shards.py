@@ -10,7 +10,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,10 +24,11 @@ def pair_name(frame0: int, frame1: int) -> str:
 
 
 class ShardWriter:
-    """Appends pairs to one tar file; use as a context manager."""
+    """Appends pairs to one tar, a path or an open file; use as a context manager, or `close` it."""
 
-    def __init__(self, path: Path) -> None:
-        self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 - closed by __exit__
+    def __init__(self, target: Path | BinaryIO) -> None:
+        opened = {"fileobj": target} if isinstance(target, io.IOBase) else {"name": target}
+        self._tar = tarfile.open(mode="w", format=tarfile.USTAR_FORMAT, **opened)  # noqa: SIM115 - `close` ends it
         self.num_pairs = 0
 
     def __enter__(self) -> "ShardWriter":

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
-from gim.errors import Unavailable
+from gim.errors import DiskFull, Unavailable
 
 Result = TypeVar("Result")
 _SLICE_SECONDS = 0.05  # how late a stop may be noticed while waiting
@@ -46,10 +46,13 @@ class Patience:
             Unavailable: the budget is spent, or a stop was asked for.
         """
 
-        def is_spent(_: RetryCallState) -> bool:
+        def is_spent(state: RetryCallState) -> bool:
             failing_since = self._failing_since.setdefault(what, time.monotonic())
             limit = self.policy.unavailable_seconds
-            return self.stop() or (limit > 0 and time.monotonic() - failing_since >= limit)
+            error = state.outcome.exception() if state.outcome else None
+            # Where somebody waits for the end, waiting for them to make room is pointless.
+            is_over = isinstance(error, DiskFull) or time.monotonic() - failing_since >= limit
+            return self.stop() or (limit > 0 and is_over)
 
         retrying = Retrying(
             retry=retry_if_exception_type(Unavailable),

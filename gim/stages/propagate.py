@@ -101,13 +101,13 @@ class PropagateStage:
 
     def _make_pairs(self, manifest: FrameManifest, matcher_ids: list[str], identity: str) -> PairsManifest:
         tally = Tally()
-        with PairsWriter(self._store, manifest, identity, self._config.shard_pairs) as writer:
-            for shot in (shot for shot in manifest.shots if not shot.rejected):
-                self._propagate_shot(manifest, shot, matcher_ids, writer, tally)
-                self._telemetry.progress(
-                    manifest.video_id, "propagate", shot.first_sample + shot.num_samples, len(manifest.frame_indices)
-                )
-            shards, entries = writer.finish()
+        writer = PairsWriter(self._store, manifest, identity, self._config.shard_pairs)
+        for shot in (shot for shot in manifest.shots if not shot.rejected):
+            self._propagate_shot(manifest, shot, matcher_ids, writer, tally)
+            self._telemetry.progress(
+                manifest.video_id, "propagate", shot.first_sample + shot.num_samples, len(manifest.frame_indices)
+            )
+        shards, entries = writer.finish()
         index = PairIndex(manifest.video_id, identity, entries)
         self._store.put(keys.pairs_index(manifest.video_id, identity), codecs.to_json(index))
         funnel = tally.funnel(self._store, manifest, matcher_ids)

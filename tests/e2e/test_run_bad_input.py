@@ -105,6 +105,7 @@ def test_a_store_of_another_version_is_left_as_it_is(clip: Path, tmp_path: Path)
     assert [path.name for path in store.iterdir()] == ["gim-store.json"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_no_store_is_left_as_it_is(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("words")
     done = run_gim("run", clip, "--store", tmp_path)
@@ -120,7 +121,10 @@ def filled(still: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-@pytest.mark.parametrize("damage", [b"", pytest.param(b"{}", marks=pytest.mark.slow), b'{"schema": 99}'])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", pytest.param(b"{}", marks=pytest.mark.slow), pytest.param(b'{"schema": 99}', marks=pytest.mark.slow)],
+)
 def test_a_damaged_object_of_the_store_is_one_line_and_exit_code_2(
     still: Path, filled: Path, tmp_path: Path, damage: bytes
 ) -> None:
@@ -165,9 +169,8 @@ def test_a_full_disk_is_one_line_and_leaves_only_whole_objects(clip: Path, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="shards are put together in the system's folder for temporary files")
-def test_a_full_folder_for_temporary_files_is_said_as_clearly(clip: Path, tmp_path: Path) -> None:
+def test_a_full_folder_for_temporary_files_does_not_matter(clip: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     done = on_a_small_disk(small, "20k", "run", clip, "--store", tmp_path / "store", "--quiet", TMPDIR=str(small))
-    assert "full" in done.stderr.splitlines()[0]
-    assert done.returncode == 2
+    assert done.stderr == ""  # nothing is left there either
+    assert done.returncode == 0

@@ -15,7 +15,7 @@ from gim.runtime import wiring
 from gim.runtime.run import RunResult, run_videos
 from gim.settings import Settings
 from tests.synthetic import small_clip
-from tests.unit.stages.pipeline import SHORT_SEGMENTS, Broken, Strided, quick_rootsift
+from tests.unit.stages.pipeline import SHORT_SEGMENTS, Broken, quick_rootsift
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +89,6 @@ def test_a_video_that_no_matcher_labels_says_why_and_stops_no_other_source(
     assert "no such file" in by_source[str(tmp_path / "absent.mp4")].error
     assert result.exit_code == 1  # a bug outweighs bad input
     assert objects(tmp_path / "store", "pairs/") == {}
-
-
-def test_two_matchers_are_both_used_and_counted(clip: Path, tmp_path: Path, use: Callable[..., None]) -> None:
-    use(quick_rootsift(), Strided())
-    (video,) = run(tmp_path / "store", clip, matchers="rootsift,strided").videos
-    assert video.pairs_labelled.keys() == {"rootsift", "strided"}
-    assert len(manifest_of(tmp_path / "store").matcher_ids) == 2
 
 
 def test_another_setting_of_a_late_step_makes_the_late_step_alone_again(

@@ -210,9 +210,10 @@ def test_a_bell_too_early_makes_nothing(pipeline: Pipeline) -> None:
 def test_what_a_crash_left_undone_is_made_again_alike(
     finished: tuple[Pipeline, list], pipeline: Pipeline, lost: str
 ) -> None:
-    ring = bells(pipeline)[-1]
-    for key, data in finished[0].objects("pairs/").items():
-        pipeline.store.put(key, data)
+    for prefix in ("labels/", "pairs/"):
+        for key, data in finished[0].objects(prefix).items():
+            pipeline.store.put(key, data)
+    ring = of_kind(finished[1], events_pb2.LabelsReady)[0]
     pairs = pairs_of(pipeline)
     order = [pairs.shards[-1].key, keys.pairs_index(pairs.video_id, pairs.recipe_id)]
     order.append(keys.pairs_manifest(pairs.video_id, pairs.recipe_id))
@@ -240,19 +241,21 @@ def test_features_are_a_cache_that_goes_with_the_result_or_stays(
     assert pipeline.objects("pairs/") == finished[0].objects("pairs/")
 
 
-@pytest.mark.parametrize("which", ["all", "some"])
 def test_features_that_are_gone_are_made_again_to_the_last_bit(
-    finished: tuple[Pipeline, list], pipeline: Pipeline, which: str
+    finished: tuple[Pipeline, list], pipeline: Pipeline
 ) -> None:
     # A recipe that looks at features, whatever the shipped one does at present.
     guided = ("propagation.refit.threshold_px=1.5", "propagation.guided.enabled=true", "propagation.min_links=20")
     root = pipeline.store._store.root
     results = []
-    for folder, lose in (("with", False), ("without", True)):
+    for prefix in ("labels/", "features/"):
+        for key, data in finished[0].objects(prefix).items():
+            pipeline.store.put(key, data)
+    ring = of_kind(finished[1], events_pb2.LabelsReady)[0]
+    for folder in ("with", "without"):
         shutil.copytree(root, root.parent / folder)
         with Pipeline(root.parent / folder, *guided, keep_features=True) as other:
-            ring = bells(other)[-1]
-            for key in list(other.store.list("features/"))[:: 1 if which == "all" else 2] if lose else []:
+            for key in list(other.store.list("features/"))[::2] if folder == "without" else []:
                 other.store.delete(key)
             assert len(list(other.propagate.handle(ring))) == 1
             results.append(other.objects("pairs/"))
