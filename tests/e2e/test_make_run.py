@@ -12,6 +12,7 @@ from tests.e2e.commands import ROOT, environment, objects_of
 
 pytestmark = pytest.mark.slow
 
+_GIVEN_BY_MAKE = ("VIDEO", "STORE", "REPORT", "ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL")
 _MADE = ("Makefile", "pyproject.toml", "constraints.txt", "constraints-dev.txt")
 
 
@@ -32,7 +33,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    plain = {name: value for name, value in environment().items() if name not in ("VIDEO", "STORE", "REPORT", "ARGS")}
+    plain = {name: value for name, value in environment().items() if name not in _GIVEN_BY_MAKE}
     return subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=checkout, env=plain, capture_output=True, text=True, check=False, timeout=600,
