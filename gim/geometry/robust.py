@@ -4,6 +4,7 @@ Both are seeded and single-threaded, and inliers mean the same for both: first-o
 threshold under the final model, computed here in float64. Whether a pair is worth keeping is not decided here.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +47,11 @@ class HomographyFit:
 
     H01: Float64Array  # [3, 3], x1 ~ H01 x0, pixels, H33 = 1 where it is not zero
     inliers: BoolArray  # [N] transfer distance in image 1 below the threshold
+
+
+def pair_seed(seed: int, first: int, second: int) -> int:
+    """A seed of its own for every pair of frames, the same in every run; OpenCV takes 31 bits."""
+    return (zlib.crc32(f"{first} {second}".encode()) ^ seed) & 0x7FFFFFFF
 
 
 def fit_fundamental(points: Float32Array, config: RobustFitConfig, *, seed: int | None = None) -> FundamentalFit | None:

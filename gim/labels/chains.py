@@ -3,7 +3,6 @@
 This is the step every recipe shares; which steps are tried in which order is `gim.labels.propagation`'s business.
 """
 
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gim.geometry.robust import RobustFitConfig, fit_fundamental
+from gim.geometry.robust import RobustFitConfig, fit_fundamental, pair_seed
 from gim.labels.config import PropagationConfig
 from gim.labels.guided import DescriptorDistance, rematch_guided
 from gim.labels.linking import link_points, one_per_pixel_pair, one_to_one
@@ -159,7 +158,7 @@ class Joiner:
 
     def _fit(self, chain: Chain, config: RobustFitConfig, start: int, end: int) -> Chain | None:
         with self.timer("fitting"):
-            fit = fit_fundamental(chain.points, config, seed=_seed(config.seed, start, end))
+            fit = fit_fundamental(chain.points, config, seed=pair_seed(config.seed, start, end))
         if fit is None:
             return None
         return Chain(chain.points[fit.inliers], chain.is_guided[fit.inliers], chain.num_links, fit.F01)
@@ -182,7 +181,3 @@ class Joiner:
             found = refine_points(grey0, grey1, chain.points, self.config.refine)
         kept = found.is_plausible
         return Chain(found.points[kept], chain.is_guided[kept], chain.num_links, chain.F01)
-
-
-def _seed(seed: int, start: int, end: int) -> int:
-    return (zlib.crc32(f"{start} {end}".encode()) ^ seed) & 0x7FFFFFFF

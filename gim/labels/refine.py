@@ -84,9 +84,7 @@ def deviation(points: Float32Array, neighbours: int) -> Float32Array:
     """
     if len(points) <= neighbours:
         return np.full(len(points), np.inf, np.float32)
-    _, nearest = cKDTree(points[:, :2]).query(points[:, :2], k=neighbours + 1)
-    offset0 = points[nearest[:, 1:], :2] - points[:, None, :2]
-    offset1 = points[nearest[:, 1:], 2:] - points[:, None, 2:]
+    offset0, offset1 = _offsets_to_neighbours(points, neighbours)
     residual = offset1 - offset0 @ _affine(offset0, offset1).transpose(0, 2, 1)
     median = np.median(residual, axis=1)
     spread = np.median(np.linalg.norm(residual - median[:, None], axis=2), axis=1)
@@ -103,10 +101,14 @@ def local_warps(points: Float32Array, neighbours: int) -> Float32Array:
     Returns:
         float32 [N, 2, 2]; the identity where the neighbours say nothing.
     """
+    return _affine(*_offsets_to_neighbours(points, neighbours))
+
+
+def _offsets_to_neighbours(points: Float32Array, neighbours: int) -> tuple[Float32Array, Float32Array]:
+    """From each correspondence to its nearest ones in image 0: offsets [N, k, 2] in image 0 and in image 1."""
     _, nearest = cKDTree(points[:, :2]).query(points[:, :2], k=neighbours + 1)
-    offset0 = points[nearest[:, 1:], :2] - points[:, None, :2]  # N x k x 2
-    offset1 = points[nearest[:, 1:], 2:] - points[:, None, 2:]
-    return _affine(offset0, offset1)
+    around = points[nearest[:, 1:]] - points[:, None]
+    return around[..., :2], around[..., 2:]
 
 
 def _affine(offset0: Float32Array, offset1: Float32Array) -> Float32Array:

@@ -3,12 +3,13 @@
 The store is the truth and the bus a doorbell, so what is missing can be read off the manifests alone.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gim import codecs, keys
 from gim.errors import CorruptObject, KeyMissing
+from gim.matchers.base import Matcher
 from gim.ports.store import Store
 from gim.records import FrameManifest, PairsManifest, VideoMeta
 from gim.results import results_of
@@ -40,12 +41,12 @@ class StoppedVideo:
 class Chains:
     """Reads a store under one set of settings."""
 
-    def __init__(self, store: Store, root: Path, settings: Settings) -> None:
+    def __init__(self, store: Store, root: Path, settings: Settings, matchers: Sequence[Matcher] | None = None) -> None:
         self._store = store
         self._root = root
         self._settings = settings
         self._sampling_id = sampling_id(settings.video_config())
-        self._matcher_ids = matcher_ids(settings, load_matchers(settings))
+        self._matcher_ids = matcher_ids(settings, matchers or load_matchers(settings))
 
     def in_work(self) -> frozenset[str]:
         """Ids below which a run with these settings would still complete what is unfinished."""
@@ -68,7 +69,7 @@ class Chains:
 
     def result(self, video_id: str) -> PairsManifest | None:
         """The result of a video under these settings, if it is finished."""
-        frames = self._frames(video_id)
+        frames = self.frames(video_id)
         if frames is None:
             return None
         used = complete_matchers(self._store, frames, self._matcher_ids)
@@ -80,7 +81,7 @@ class Chains:
 
     def bells(self, video_id: str) -> list[tuple[str, Event]]:
         """The events that were lost: those that make the chain go on from where it stopped."""
-        frames = self._frames(video_id)
+        frames = self.frames(video_id)
         if frames is None:
             source = self.request(video_id)
             return [(source, events_pb2.VideoRequested(source=source))]
@@ -93,7 +94,7 @@ class Chains:
 
     def last_bell(self, video_id: str) -> list[tuple[str, Event]]:
         """For a video that some matchers have labelled and others failed on: no more labels will come."""
-        frames = self._frames(video_id)
+        frames = self.frames(video_id)
         if frames is None or self.result(video_id) is not None:
             return []
         return [(video_id, events_pb2.LabelsReady(video_id=video_id, sampling_id=self._sampling_id, final=True))]
@@ -109,7 +110,7 @@ class Chains:
         video_id = meta.video_id
         if self.result(video_id) is not None or not (video_id in also or self._is_ours(video_id)):
             return None
-        frames = self._frames(video_id)
+        frames = self.frames(video_id)
         if frames is not None:
             lacks = LABELS if self._missing_segments(frames) else PAIRS
             return StoppedVideo(video_id, meta.provenance.source, lacks)
@@ -139,7 +140,8 @@ class Chains:
     def _holds(self, prefix: str) -> bool:
         return next(self._store.list(prefix), None) is not None
 
-    def _frames(self, video_id: str) -> FrameManifest | None:
+    def frames(self, video_id: str) -> FrameManifest | None:
+        """The sampled frames of a video under these settings, if they are all there."""
         key = keys.frame_manifest(video_id, self._sampling_id)
         return codecs.from_json(FrameManifest, self._store.get(key)) if self._store.exists(key) else None
 

@@ -4,7 +4,6 @@ The run's bus and journals live and end with it (see `run_folder`); what it make
 run needs no repair: the same command starts a new one, which passes quickly over everything that is there.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,12 +18,22 @@ from gim.runtime.outcome import DeadLetter
 from gim.runtime.pool import WorkerPool
 from gim.runtime.retry import RetryPolicy
 from gim.runtime.run_folder import RunFolder, new_run
+from gim.runtime.threads import beating
 from gim.runtime.worker_process import BuildStages, WorkOrder, work
 from gim.wire.topics import Event, topic_of
 
 _SNAPSHOT_SECONDS = 0.5
 # A person is waiting: what stays unavailable for this long is reported, and the rest of the run goes on.
 EMBEDDED_POLICY = RetryPolicy(unavailable_seconds=20.0, longest_pause_seconds=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a video has no result."""
+
+    status: str  # failed, or unfinished
+    error: str  # one line
+    exit_code: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,16 @@ class RunReport:
         names = {subject, *activity.sources} if activity is not None else {subject}
         names |= {video_id for video_id, about in self.videos.items() if subject in about.sources}
         return [letter for letter in self.dead_letters if letter.subject in names]
+
+    def ending(self, *subjects: str) -> Ending:
+        """Why a video without a result has none; `subjects` are its names, the first with a failure counts."""
+        for subject in subjects:
+            for letter in self.failures(subject):
+                return Ending("failed", letter.message, letter.exit_code)
+        if self.unavailable is not None:
+            return Ending("unfinished", str(self.unavailable), self.unavailable.exit_code)
+        error = "not finished; the same command goes on where this one stopped"
+        return Ending("unfinished", error, 0 if self.interrupted else 1)
 
 
 def run_embedded(
@@ -131,16 +150,5 @@ def _reporting(watch: RunWatch, on_snapshot: Callable[[RunSnapshot], None] | Non
     if on_snapshot is None:
         yield
         return
-    done = threading.Event()
-
-    def report() -> None:
-        while not done.wait(_SNAPSHOT_SECONDS):
-            on_snapshot(watch.snapshot())
-
-    thread = threading.Thread(target=report, name="snapshots", daemon=True)
-    thread.start()
-    try:
+    with beating(lambda: on_snapshot(watch.snapshot()), _SNAPSHOT_SECONDS, "snapshots"):
         yield
-    finally:
-        done.set()
-        thread.join()

@@ -4,22 +4,20 @@ A video is taken up when nothing of it was ever finished, or when work under the
 finished; one that is finished under other settings is left alone. `gim run` on its source starts what never began.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from gim.adapters.store_file import FileStore
 from gim.errors import Unavailable
 from gim.ports.store import Store
 from gim.runtime.chains import Chains, StoppedVideo
-from gim.runtime.embedded import RunReport, run_embedded
+from gim.runtime.embedded import RunReport
 from gim.runtime.inventory import Leftover, find_damage, find_orphans
 from gim.runtime.journal import RunSnapshot
+from gim.runtime.last_bells import work_off
 from gim.runtime.run_folder import running_runs
-from gim.runtime.wiring import build_stages
 from gim.settings import Settings
 
 
@@ -77,32 +75,15 @@ def reconcile(
         to_do = [video for video in stopped if not video.error]
         if dry_run or not to_do:
             return ReconcileResult(stopped, orphans, damaged, removed)
-        report = _finish(settings, chains, [video.video_id for video in to_do], on_snapshot)
+        ids = [video.video_id for video in to_do]
+        report = work_off(
+            [event for video_id in ids for event in chains.bells(video_id)],
+            settings,
+            lambda _: [event for video_id in ids for event in chains.last_bell(video_id)],
+            on_snapshot,
+        )
         videos = [video if video.error else _outcome(chains, video, report) for video in stopped]
     return ReconcileResult(videos, orphans, damaged, removed, report.interrupted)
-
-
-def _finish(
-    settings: Settings,
-    chains: Chains,
-    video_ids: Sequence[str],
-    on_snapshot: Callable[[RunSnapshot], None] | None,
-) -> RunReport:
-    jobs = settings.run.jobs
-    start = partial(
-        run_embedded,
-        store_root=Path(settings.store),
-        build_stages=partial(build_stages, settings),
-        jobs=jobs,
-        threads=settings.run.threads or max(1, len(os.sched_getaffinity(0)) // jobs),
-        on_snapshot=on_snapshot,
-    )
-    report = start([event for video_id in video_ids for event in chains.bells(video_id)])
-    late = [event for video_id in video_ids for event in chains.last_bell(video_id)]
-    if not late or len(settings.matchers) < 2 or report.interrupted:
-        return report
-    second = start(late)
-    return replace(second, dead_letters=report.dead_letters + second.dead_letters)
 
 
 def _outcome(chains: Chains, video: StoppedVideo, report: RunReport) -> StoppedVideo:
@@ -110,12 +91,9 @@ def _outcome(chains: Chains, video: StoppedVideo, report: RunReport) -> StoppedV
     result = chains.result(video.video_id)
     if result is not None:
         return replace(video, status="finished", num_pairs=result.num_pairs)
-    letters = report.failures(video.video_id) or report.failures(chains.request(video.video_id))
-    if letters:
-        return replace(video, status="failed", error=letters[0].message, exit_code=letters[0].exit_code)
-    error = str(report.unavailable or "") or "not finished; the same command goes on where this one stopped"
-    code = report.unavailable.exit_code if report.unavailable else 0 if report.interrupted else 1
-    return replace(video, status="unfinished", error=f"{video.video_id}: {error}", exit_code=code)
+    ending = report.ending(video.video_id, chains.request(video.video_id))
+    error = ending.error if ending.status == "failed" else f"{video.video_id}: {ending.error}"
+    return replace(video, status=ending.status, error=error, exit_code=ending.exit_code)
 
 
 def _remove(store: Store, root: Path, leftovers: Sequence[Leftover]) -> list[str]:

@@ -1,6 +1,7 @@
-"""The one place that says how many threads the numeric libraries of a process may use."""
+"""Threads of a process: how many the numeric libraries may use, and those that only beat."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import cv2
@@ -20,3 +21,21 @@ def one_thread_each() -> Iterator[None]:
             yield
     finally:
         cv2.setNumThreads(before)
+
+
+@contextmanager
+def beating(beat: Callable[[], None], every_seconds: float, name: str) -> Iterator[None]:
+    """Call `beat` from a thread every so often for as long as the block runs."""
+    done = threading.Event()
+
+    def run() -> None:
+        while not done.wait(every_seconds):
+            beat()
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -4,7 +4,6 @@ Here alone is decided what an error means: bad input is dead at once, what is un
 is a bug and gets a few attempts. The stages know nothing of it.
 """
 
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from gim.ports.telemetry import Telemetry
 from gim.runtime.logs import no_log
 from gim.runtime.outcome import Begun, DeadLetter, DrainReport, Outcome, dead_headers
 from gim.runtime.retry import PATIENT, Patience, RetryPolicy
+from gim.runtime.threads import beating
 from gim.stages.base import Stage
 from gim.wire.topics import Event, parse_event, topic_of
 
@@ -213,17 +213,10 @@ def _video_id(event: Event | InvalidInput, produced: Sequence[tuple[str, Event]]
 @contextmanager
 def _kept_alive(subscription: Subscription) -> Iterator[None]:
     """Tell the bus every few seconds that the work goes on, from a thread, for as long as the block runs."""
-    done = threading.Event()
 
     def keep_alive() -> None:
-        while not done.wait(_KEEP_ALIVE_SECONDS):
-            with suppress(Unavailable):  # the next beat tries again; a lost lease only repeats work
-                subscription.keep_alive()
+        with suppress(Unavailable):  # the next beat tries again; a lost lease only repeats work
+            subscription.keep_alive()
 
-    thread = threading.Thread(target=keep_alive, name="keep-alive", daemon=True)
-    thread.start()
-    try:
+    with beating(keep_alive, _KEEP_ALIVE_SECONDS, "keep-alive"):
         yield
-    finally:
-        done.set()
-        thread.join()

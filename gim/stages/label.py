@@ -1,7 +1,5 @@
 """Label: one matcher's base labels of one segment of sampled frames."""
 
-import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gim import codecs, keys
+from gim.geometry.robust import pair_seed
 from gim.labels.config import PairingConfig
 from gim.labels.pairing import LABELLED, PairLabel, base_pairs, label_pair
 from gim.matchers.base import Matcher, SparseMatcher, correspondences_of
@@ -55,7 +54,7 @@ class LabelStage:
         self._executor = executor
         self._telemetry = telemetry
         self._samples = SampleReader(store, segmenter)
-        self._features: OrderedDict[tuple[str, str, int], Features] = OrderedDict()
+        self._features: dict[tuple[str, str, int], Features] = {}
 
     def handle(self, event: Event) -> Iterable[tuple[str, Event]]:
         ready = topics.expect(event, events_pb2.SegmentReady)
@@ -90,9 +89,9 @@ class LabelStage:
         def label(sample0: int, sample1: int) -> PairLabel:
             with self._telemetry.step("matching", manifest.video_id):
                 correspondences = match(sample0, sample1)
-            seed = zlib.crc32(f"{sample0} {sample1}".encode()) ^ self._config.fit.seed
+            seed = pair_seed(self._config.fit.seed, sample0, sample1)
             with self._telemetry.step("fitting", manifest.video_id):
-                return label_pair(correspondences, self._config, seed=seed & 0x7FFFFFFF)
+                return label_pair(correspondences, self._config, seed=seed)
 
         results = self._run_all(label, pairs)
         return _segment_labels([_frames(manifest, pair) for pair in pairs], results)
@@ -134,7 +133,7 @@ class LabelStage:
         made = self._run_all(extract, missing)
         features = held | {sample: item for (sample,), item in zip(missing, made, strict=True)}
         overlap = samples[-max(self._config.base_intervals) :]
-        self._features = OrderedDict(((*cache_key, sample), features[sample]) for sample in overlap)
+        self._features = {(*cache_key, sample): features[sample] for sample in overlap}
         return features
 
     def _dense_match(self, manifest: FrameManifest, segment: Segment) -> Callable[[int, int], Correspondences]:
