@@ -21,7 +21,7 @@ from gim.video.sources.expand import SkippedSource, Source, expand_source
 from gim.wire.topics import Event
 from gim.wire.v1 import events_pb2
 
-KEPT, REJECTED, FAILED, UNFINISHED = "kept", "rejected", "failed", "unfinished"
+KEPT, REJECTED, FAILED = "kept", "rejected", "failed"
 
 
 @dataclass(frozen=True, slots=True)
