@@ -22,6 +22,7 @@ from typer.exceptions import TyperException
 
 import gim.cli
 from gim.errors import GimError
+from gim.runtime.blas import prefer_wide_kernels
 
 _INTERRUPTED = 130
 _USAGE = 2
@@ -45,6 +46,7 @@ def build_app() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
+    prefer_wide_kernels()
     sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))
 
 
