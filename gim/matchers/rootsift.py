@@ -17,7 +17,6 @@ from gim.matchers.nearest import match_mutual
 from gim.records import BoolArray, Features, Float32Array, Int32Array, Int64Array, Uint8Array
 
 _DESCRIPTOR_STEPS = 2048  # see `hellinger`
-_SQUARE_ROOTS = np.sqrt(np.arange(256, dtype=np.float64))
 _MIN_SIDE_PX = 8  # OpenCV finds nothing sensible in less
 _CHUNK = 16_384  # candidate pairs gathered at a time: two buffers of 8 MB
 
@@ -39,6 +38,7 @@ class RootSift(SparseMatcher):
     """SIFT (Lowe, IJCV 2004) under the Hellinger kernel (Arandjelovic and Zisserman, CVPR 2012)."""
 
     name: ClassVar[str] = "rootsift"
+    revision: ClassVar[int] = 2
 
     def __init__(self, config: RootSiftConfig) -> None:
         super().__init__(config)
@@ -121,9 +121,14 @@ def hellinger(descriptors: Uint8Array) -> Float32Array:
     """
     if descriptors.dtype != np.uint8 or descriptors.ndim != 2:
         raise ShapeError(f"expected uint8 descriptors [N, D], got {descriptors.dtype} {descriptors.shape}")
-    scale = _DESCRIPTOR_STEPS / np.sqrt(np.maximum(descriptors.sum(axis=1, dtype=np.int64), 1))
-    steps = np.rint(_SQUARE_ROOTS[descriptors] * scale[:, None])
-    return np.asarray(steps / _DESCRIPTOR_STEPS, np.float32)
+    length = np.maximum(descriptors.sum(axis=1, dtype=np.int64), 1)
+    scale = (_DESCRIPTOR_STEPS / np.sqrt(length)).astype(np.float32)
+    roots = descriptors.astype(np.float32)
+    np.sqrt(roots, out=roots)  # this, products and rounding are the same on every processor
+    roots *= scale[:, None]
+    np.rint(roots, out=roots)
+    roots /= _DESCRIPTOR_STEPS
+    return roots
 
 
 def _no_features() -> Features:
