@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from gim.errors import ShapeError
-from gim.matchers.nearest import match_mutual
+from gim.matchers.bounds import bound_nearest
+from gim.matchers.nearest import match_all, match_bounded, match_mutual
 
 
 def match_slowly(descriptors0, descriptors1, ratio):
@@ -98,7 +99,9 @@ def test_match_mutual_finds_planted_pairs_among_noise():
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("block_rows", [1, 17, 256, 5000])
-def test_match_mutual_of_exact_products_is_the_same_for_every_blas_setting(threads, block_rows):
+@pytest.mark.parametrize("large", [0, 10**9], ids=["bounded", "all"])
+def test_match_mutual_of_exact_products_is_the_same_for_every_blas_setting(threads, block_rows, large, monkeypatch):
+    monkeypatch.setattr("gim.matchers.nearest._LARGE", large)
     rng = np.random.default_rng(3)
     steps = rng.integers(0, 280, (701, 128))
     moved = np.abs(steps[rng.permutation(701)[:533]] + rng.integers(-90, 90, (533, 128)))
@@ -108,6 +111,43 @@ def test_match_mutual_of_exact_products_is_the_same_for_every_blas_setting(threa
         matches, _ = match_mutual(*descriptors, ratio=0.99, block_rows=block_rows)
     np.testing.assert_array_equal(matches, expected)
     assert 100 < len(expected) < 533
+
+
+@st.composite
+def skewed_descriptors(draw):
+    """Two sets of exact descriptors that share some rows, with repeats, zeros, and most of their length in few axes."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    decay = draw(st.sampled_from([0.0, 0.02, 0.1]))
+    noise = draw(st.sampled_from([0, 30, 300]))
+    scale = 400 * np.exp(-decay * np.arange(128))
+    steps0 = np.abs(rng.normal(0, scale, (draw(st.integers(1, 80)), 128)))
+    steps1 = steps0[rng.integers(0, len(steps0), draw(st.integers(2, 80)))]
+    sets = []
+    for steps in (steps0, np.abs(steps1 + rng.normal(0, noise + 1e-9, steps1.shape))):
+        length = np.linalg.norm(steps, axis=1, keepdims=True)
+        unit = steps / length * (rng.random((len(steps), 1)) > 0.05)
+        sets.append((np.rint(unit * 2048) / 2048).astype(np.float32))
+    return sets
+
+
+@given(sets=skewed_descriptors(), ratio=st.sampled_from([0.5, 0.8, 0.99]), block_rows=st.sampled_from([1, 7, 256]))
+def test_bounds_change_no_match(sets, ratio, block_rows):
+    for of_all, of_bounded in zip(
+        match_all(*sets, ratio, block_rows), match_bounded(*sets, ratio, block_rows), strict=True
+    ):
+        np.testing.assert_array_equal(of_bounded, of_all)
+
+
+@given(sets=skewed_descriptors())
+def test_bounds_are_upper_bounds(sets):
+    bounds = bound_nearest(*sets, 16)
+    product = sets[0].astype(np.float64) @ sets[1].T.astype(np.float64)
+    rows = np.arange(len(product))
+    assert (bounds.best >= product.max(axis=1)).all()
+    product[rows, bounds.nearest] = -np.inf
+    assert (bounds.second >= product.max(axis=1)).all()
+    assert (bounds.elsewhere >= product.max(axis=0)).all()
+    assert (bounds.runner_up != bounds.nearest).all()
 
 
 def match_slowly_by_matrix(descriptors0, descriptors1, ratio):
