@@ -151,9 +151,9 @@ def _claim(findings: Findings, what: str, asked: float, totals: dict[str, Count]
         is_right = other.within_2px is None or (ours.within_2px or 0.0) >= other.within_2px - _SLACK
         findings.claim(
             f"{what}: standard over {name}, pairs; share < 2 px",
-            f">= {asked:g}x; no less",
+            f">= {asked:g}x or all there are; no less",
             f"{ours.num_pairs}/{other.num_pairs} of {num_possible}; {_share(ours)}/{_share(other)}",
-            ours.num_pairs >= asked * other.num_pairs and ours.num_pairs > 0 and is_right,
+            0 < ours.num_pairs >= min(asked * other.num_pairs, num_possible) and is_right,
         )
 
 
