@@ -22,7 +22,7 @@ from posed import KnownPair, known_pairs
 from threadpoolctl import threadpool_limits
 
 from gim.geometry.robust import RobustFitConfig, fit_fundamental
-from gim.matchers.nearest import match_all, match_mutual
+from gim.matchers.nearest.mutual import match_all, match_mutual
 from gim.matchers.rootsift import RootSift, RootSiftConfig, hellinger
 from gim.records import Float32Array
 from gim.synthetic.clip import bundled_clip

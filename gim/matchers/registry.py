@@ -21,7 +21,7 @@ from gim.matchers.base import Matcher
 
 _PACKAGE = "gim.matchers"
 _FOLDER = Path(__file__).parent
-_NOT_MATCHERS = frozenset({"base", "nearest", "registry", "weights"})
+_NOT_MATCHERS = frozenset({"base", "registry", "weights"})
 
 
 def matcher_names() -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from gim import keys
 from gim.errors import ConfigError, ShapeError
 from gim.matchers.base import SparseMatcher, check_images
-from gim.matchers.nearest import match_mutual
+from gim.matchers.nearest.mutual import match_mutual
 from gim.records import BoolArray, Features, Float32Array, Int32Array, Int64Array, Uint8Array
 
 _DESCRIPTOR_STEPS = 2048  # see `hellinger`

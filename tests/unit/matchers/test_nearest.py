@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
 from gim.errors import ShapeError
-from gim.matchers.bounds import bound_nearest
-from gim.matchers.nearest import match_all, match_bounded, match_mutual
+from gim.matchers.nearest.bounds import bound_nearest
+from gim.matchers.nearest.mutual import match_all, match_bounded, match_mutual
 
 
 def match_slowly(descriptors0, descriptors1, ratio):
@@ -101,7 +101,7 @@ def test_match_mutual_finds_planted_pairs_among_noise():
 @pytest.mark.parametrize("block_rows", [1, 17, 256, 5000])
 @pytest.mark.parametrize("large", [0, 10**9], ids=["bounded", "all"])
 def test_match_mutual_of_exact_products_is_the_same_for_every_blas_setting(threads, block_rows, large, monkeypatch):
-    monkeypatch.setattr("gim.matchers.nearest._LARGE", large)
+    monkeypatch.setattr("gim.matchers.nearest.mutual._LARGE", large)
     rng = np.random.default_rng(3)
     steps = rng.integers(0, 280, (701, 128))
     moved = np.abs(steps[rng.permutation(701)[:533]] + rng.integers(-90, 90, (533, 128)))

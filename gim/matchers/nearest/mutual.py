@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gim.errors import ShapeError
-from gim.matchers.bounds import SUBSPACE_DIMENSIONS, bound_nearest
+from gim.matchers.nearest.bounds import SUBSPACE_DIMENSIONS, bound_nearest
 from gim.records import BoolArray, Float32Array, Float64Array, Int32Array
 
 IndexArray = npt.NDArray[np.intp]
