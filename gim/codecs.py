@@ -7,14 +7,16 @@ import dataclasses
 import io
 import json
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from gim.errors import CorruptObject, InvalidInput
 from gim.records import Uint8Array
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = 1  # bumped when a stored record changes its meaning; added fields with defaults do not count
 _JPEG_QUALITY = 95
@@ -23,7 +25,9 @@ Record = TypeVar("Record")
 
 
 @cache
-def _adapter(record_type: type[Any]) -> TypeAdapter[Any]:
+def _adapter(record_type: type[Any]) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter  # noqa: PLC0415 - a process that only encodes images starts without it
+
     return TypeAdapter(record_type)
 
 
@@ -39,6 +43,8 @@ def from_json(record_type: type[Record], data: bytes) -> Record:
     Raises:
         CorruptObject: not JSON, another schema, or a field is missing or malformed; the message names it.
     """
+    from pydantic import ValidationError  # noqa: PLC0415 - as above
+
     name = record_type.__name__
     try:
         document = json.loads(data)

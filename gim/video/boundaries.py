@@ -7,6 +7,8 @@ boundaries found together (`gim.video.shots`).
 
 from collections import deque
 from dataclasses import dataclass
+from math import sqrt
+from statistics import median
 
 import cv2
 import numpy as np
@@ -66,15 +68,15 @@ def tiny_frame(index: int, seconds: float, luma: Uint8Array, before: TinyFrame |
         before: the frame before, None for the first.
     """
     image = shrink(luma, _TINY_LONG_SIDE)
-    thumb = shrink(image, _THUMB_LONG_SIDE).astype(np.float32).ravel()
-    mean = float(thumb.mean())
-    thumb -= mean
-    spread = float(np.sqrt(thumb @ thumb / thumb.size))
-    jump = float(cv2.norm(thumb, before.thumb, cv2.NORM_L1)) / thumb.size if before is not None else 0.0
-    low, middle, high = np.partition(thumb, places := [thumb.size // 20, thumb.size // 2, -1 - thumb.size // 20])[
-        places
-    ]
-    return TinyFrame(index, seconds, image.copy(), thumb, mean + float(middle), float(high - low), spread, jump)
+    small = shrink(image, _THUMB_LONG_SIDE)
+    grey = small.flatten()
+    grey.sort()
+    thumb = small.astype(np.float32).ravel()
+    thumb -= cv2.mean(small)[0]
+    level, contrast = float(grey[grey.size // 2]), float(grey[-1 - grey.size // 20]) - float(grey[grey.size // 20])
+    spread = sqrt(float(thumb @ thumb) / thumb.size)
+    jump = cv2.norm(thumb, before.thumb, cv2.NORM_L1) / thumb.size if before is not None else 0.0
+    return TinyFrame(index, seconds, image.copy(), thumb, level, contrast, spread, jump)
 
 
 def is_faded(frame: TinyFrame, config: ShotConfig) -> bool:
@@ -113,7 +115,7 @@ class CutDetector:
         if place < 1:
             return []
         frame, before = self._frames[place], self._frames[place - 1]
-        usual = float(np.median(self._jumps)) if self._jumps else 0.0
+        usual = median(self._jumps) if self._jumps else 0.0
         self._jumps.append(frame.jump)
         if frame.jump < max(self._config.cut_threshold, self._config.cut_ratio * usual) or self._is_slope(place):
             return []

@@ -10,10 +10,9 @@ import traceback
 import av
 import cv2
 
-from gim.codecs import from_json
 from gim.errors import ConfigError, InvalidInput, UnsafeInput
 from gim.video.decoding import Pipe, decode_job
-from gim.video.messages import Failure, Job, pack_message
+from gim.video.messages import Failure, Job, pack_message, unpack_job
 from gim.video.sandbox import confine_process, die_with_parent
 
 
@@ -37,7 +36,7 @@ def main() -> None:
     pipe = Pipe(os.dup(sys.stdout.fileno()))
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no message
     av.logging.set_level(av.logging.PANIC)
-    job = from_json(Job, sys.stdin.buffer.readline())
+    job = unpack_job(sys.stdin.buffer.readline())
     die_with_parent(int(sys.argv[1]), sys.stdin.fileno())
     confine_process(job.config.limits)
     try:

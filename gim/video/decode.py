@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from gim import codecs
 from gim.errors import ConfigError, GimError, InvalidInput, Unavailable, UnsafeInput
 from gim.video.config import VideoConfig
 from gim.video.messages import (
@@ -30,6 +29,7 @@ from gim.video.messages import (
     OverlayFound,
     VideoDecoded,
     VideoInfo,
+    pack_job,
 )
 from gim.video.sandbox import child_environment
 
@@ -174,7 +174,7 @@ class _Child:
     def _send(self, job: Job) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(codecs.to_json(job) + b"\n")
+            self._process.stdin.write(pack_job(job))
         except BrokenPipeError:
             return  # `receive` finds out why
 

@@ -7,6 +7,7 @@ frame, so it does not depend on the number of decoder threads.
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import av
@@ -22,7 +23,7 @@ _SMALL_WIDTH = 160  # pixels; enough to see cuts and stillness
 _HD_HEIGHT = 720  # players take unmarked video for BT.709 from here on, for BT.601 below
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
 _FIXED_POINT = 16  # fractional bits of the display matrix
-_LIMITED_TO_FULL = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+_LIMITED_BLACK, _LIMITED_GAIN = 16, 255 / 219  # ITU-R BT.601 and BT.709: luma codes 16 to 235
 _COLORSPACES = {  # AVColorSpace -> swscale's
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -177,7 +178,7 @@ def deinterlace(frame: av.VideoFrame) -> av.VideoFrame:
 
 def _luma_plane(frame: av.VideoFrame) -> npt.NDArray[Any]:
     """The luma samples [H, W] without a copy where a plane holds nothing else: uint8, or uint16 of deeper formats."""
-    if not _has_luma_plane(frame.format):
+    if not _has_luma_plane(frame.format.name):
         frame = frame.reformat(format="gray", dst_color_range=ColorRange.JPEG, threads=1)
     plane: Any = frame.planes[0]
     dtype = np.dtype(np.uint8 if frame.format.components[0].bits == 8 else "<u2")
@@ -185,7 +186,9 @@ def _luma_plane(frame: av.VideoFrame) -> npt.NDArray[Any]:
     return rows[:, : frame.width]
 
 
-def _has_luma_plane(form: av.VideoFormat) -> bool:
+@cache
+def _has_luma_plane(pixel_format: str) -> bool:
+    form = av.VideoFormat(pixel_format)
     components = form.components
     return (
         not (form.is_rgb or form.has_palette or form.name.endswith("be"))
@@ -201,7 +204,7 @@ def _is_full_range(frame: av.VideoFrame) -> bool:
 
 
 def _to_full_range(luma: npt.NDArray[Any], frame: av.VideoFrame) -> Uint8Array:
-    if not _has_luma_plane(frame.format):
+    if not _has_luma_plane(frame.format.name):
         return luma.astype(np.uint8)  # converted by swscale
     if luma.dtype != np.uint8:
         # P010 and its kin keep their bits at the top of the word, all others at the bottom.
@@ -209,4 +212,6 @@ def _to_full_range(luma: npt.NDArray[Any], frame: av.VideoFrame) -> Uint8Array:
         luma = (luma >> (bits - 8)).astype(np.uint8)
     if _is_full_range(frame):
         return np.ascontiguousarray(luma)
-    return np.asarray(cv2.LUT(luma, _LIMITED_TO_FULL), np.uint8)
+    # (Y - 16) * 255 / 219, rounded and saturated; twice as fast as a table.
+    above_black = cv2.subtract(luma, _LIMITED_BLACK)  # type: ignore[call-overload]
+    return np.asarray(cv2.convertScaleAbs(above_black, dst=above_black, alpha=_LIMITED_GAIN), np.uint8)

@@ -1,8 +1,8 @@
 """What the decoding process and its parent say to each other: frozen records, framed on a pipe.
 
-A message is `<kind: u8> <header bytes: u32> <blob bytes: u32> <header: JSON> <blob>`; at most one field of a record is
-bytes, and travels as the blob. The reader believes nothing: sizes are capped and every field is validated, because
-the writer has been handling untrusted media. Never pickle.
+The job is one line of JSON. A message is `<kind: u8> <header bytes: u32> <blob bytes: u32> <header: JSON> <blob>`; at
+most one field of a record is bytes, and travels as the blob. The reader believes nothing: sizes are capped and every
+field is validated, because the writer has been handling untrusted media. Never pickle.
 """
 
 import dataclasses
@@ -11,13 +11,14 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any, Literal
 
 from gim.errors import CorruptObject
 from gim.records import Segment, Shot
 from gim.video.config import VideoConfig
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _PREFIX = struct.Struct("<BII")
 _MAX_HEADER_BYTES = 256 * 2**20  # a day of samples, five a second, is some 20 MiB
@@ -117,6 +118,25 @@ _KINDS: tuple[type[Any], ...] = (VideoInfo, FrameSampled, OverlayFound, DecodePr
 _BLOBS: dict[type[Any], str] = {FrameSampled: "jpeg", OverlayFound: "png"}
 
 
+def pack_job(job: Job) -> bytes:
+    """A job as one line."""
+    return json.dumps(dataclasses.asdict(job)).encode() + b"\n"
+
+
+def unpack_job(line: bytes) -> Job:
+    """The job that `pack_job` wrote. The parent's word is taken as it is: only what comes back is checked."""
+    fields = json.loads(line)
+    sections = {
+        name: type(getattr(VideoConfig(), name))(**{key: _unlist(value) for key, value in settings.items()})
+        for name, settings in fields.pop("config").items()
+    }
+    return Job(**fields, config=VideoConfig(**sections))
+
+
+def _unlist(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def pack_message(message: Message) -> bytes:
     """A message as the bytes that go through the pipe."""
     fields = dataclasses.asdict(message)
@@ -153,7 +173,9 @@ class MessageBuffer:
 
 
 @cache
-def _adapter(kind: int) -> TypeAdapter[Any]:
+def _adapter(kind: int) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter  # noqa: PLC0415 - the side that only writes starts without it
+
     return TypeAdapter(_KINDS[kind])
 
 

@@ -14,6 +14,7 @@ every pair states its parallax (`PairQuality.median_parallax_px`).
 
 from array import array
 from dataclasses import dataclass
+from functools import reduce
 
 import cv2
 import numpy as np
@@ -117,8 +118,12 @@ def flat_share(grey: Uint8Array) -> float:
     rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
     if rows == 0 or columns == 0:
         return 0.0
-    blocks = grey[: rows * 8, : columns * 8].reshape(rows, 8, columns, 8)[::2, :, ::2]
-    return float(np.mean(blocks.max(axis=(1, 3)) - blocks.min(axis=(1, 3)) <= 1))
+    bands = grey[: rows * 8, : columns * 8].reshape(rows, 8, columns * 8)[::2]
+    # Whole rows first: along them numpy uses vector instructions, within blocks it does not (17 times the time).
+    brightest, darkest = bands.max(axis=1), bands.min(axis=1)
+    high = reduce(np.maximum, (brightest[:, column::16] for column in range(8)))
+    low = reduce(np.minimum, (darkest[:, column::16] for column in range(8)))
+    return float(np.mean(high - low <= 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +191,7 @@ class MotionMeter:
         sample = self._num_samples
         self._num_samples += 1
         self._flat_shares.append(flat)
-        self._num_blank += float(image.std()) < self._config.min_contrast
+        self._num_blank += float(cv2.meanStdDev(image)[1].item()) < self._config.min_contrast
         previous, self._previous = self._previous, image
         if previous is None:
             return True

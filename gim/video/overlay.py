@@ -19,12 +19,12 @@ _NOISE_GRADIENT = 3.0  # grey levels per pixel: half a vote
 
 
 class OverlayAccumulator:
-    """Sums of one shot at the analysis width: four images, whatever the shot's length."""
+    """Sums of one shot at the analysis width: five images, whatever the shot's length."""
 
     def __init__(self, config: OverlayConfig) -> None:
         self._config = config
-        self._votes_x: Float32Array | None = None
-        self._votes_y: Float32Array | None = None
+        self._votes: Float32Array | None = None  # [2, h, w], summed over the samples
+        self._space: Float32Array | None = None
         self.num_samples = 0
 
     def add(self, image: Uint8Array) -> None:
@@ -33,19 +33,17 @@ class OverlayAccumulator:
         Args:
             image: uint8 [h, w], the sample at the analysis width; one size for the whole shot.
         """
-        votes_x, votes_y = gradient_votes(image)
-        if self._votes_x is None or self._votes_y is None:
-            self._votes_x, self._votes_y = votes_x, votes_y
-        else:
-            cv2.add(self._votes_x, votes_x, dst=self._votes_x)
-            cv2.add(self._votes_y, votes_y, dst=self._votes_y)
+        if self._votes is None or self._space is None:
+            self._votes, self._space = np.zeros((2, *image.shape), np.float32), np.empty((3, *image.shape), np.float32)
+        for total, votes in zip(self._votes, gradient_votes(image, self._space), strict=True):
+            cv2.accumulate(votes, total)
         self.num_samples += 1
 
     def coherence(self) -> Float32Array:
         """float32 [h, w] in [0, 1]: how much the gradients of all samples agree at each pixel."""
-        if self._votes_x is None or self._votes_y is None:
+        if self._votes is None:
             return np.zeros((0, 0), np.float32)
-        return np.asarray(cv2.magnitude(self._votes_x, self._votes_y) / self.num_samples, np.float32)
+        return np.asarray(cv2.magnitude(*self._votes) / self.num_samples, np.float32)
 
     def mask(self, width: int, height: int) -> Uint8Array | None:
         """Find the overlays of the shot.
@@ -67,21 +65,24 @@ class OverlayAccumulator:
         return np.asarray(cv2.resize(usable, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-def gradient_votes(image: Uint8Array) -> tuple[Float32Array, Float32Array]:
+def gradient_votes(image: Uint8Array, space: Float32Array) -> Float32Array:
     """Gradients scaled to length |g| / (|g| + c), so that each sample has at most one vote at a pixel.
 
     Args:
         image: uint8 [h, w].
+        space: float32 [3, h, w], written over: fresh pages for every sample would cost three times the arithmetic.
 
     Returns:
-        x and y parts, float32 [h, w].
+        x and y parts, float32 [2, h, w], the first two images of `space`.
     """
-    gradient_x = cv2.Scharr(image, cv2.CV_32F, 1, 0, scale=1 / 32)
-    gradient_y = cv2.Scharr(image, cv2.CV_32F, 0, 1, scale=1 / 32)
-    weight = np.asarray(cv2.magnitude(gradient_x, gradient_y), np.float32) + np.float32(_NOISE_GRADIENT)
-    cv2.divide(gradient_x, weight, dst=gradient_x)
-    cv2.divide(gradient_y, weight, dst=gradient_y)
-    return np.asarray(gradient_x, np.float32), np.asarray(gradient_y, np.float32)
+    votes_x, votes_y, weight = space
+    cv2.Scharr(image, cv2.CV_32F, 1, 0, dst=votes_x, scale=1 / 32)
+    cv2.Scharr(image, cv2.CV_32F, 0, 1, dst=votes_y, scale=1 / 32)
+    cv2.magnitude(votes_x, votes_y, magnitude=weight)
+    weight += np.float32(_NOISE_GRADIENT)
+    cv2.divide(votes_x, weight, dst=votes_x)
+    cv2.divide(votes_y, weight, dst=votes_y)
+    return space[:2]
 
 
 def find_overlay(coherence: Float32Array, num_samples: int, config: OverlayConfig) -> BoolArray:

@@ -1,5 +1,8 @@
 """What the child says last, and how messages travel."""
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from gim.errors import ConfigError, CorruptObject, InvalidInput, UnsafeInput
 from gim.records import Segment, Shot
 from gim.video.child import explain_failure
-from gim.video.config import VideoConfig
+from gim.video.config import SamplingConfig, ShotConfig, VideoConfig
 from gim.video.decoding import cut_segments, dominant_reason
 from gim.video.lane import Call, Lane
 from gim.video.messages import (
@@ -21,7 +24,9 @@ from gim.video.messages import (
     Message,
     MessageBuffer,
     OverlayFound,
+    pack_job,
     pack_message,
+    unpack_job,
 )
 
 _JOB = Job("/films/a.mp4", "a.mp4", 0, VideoConfig())
@@ -50,6 +55,19 @@ def test_explain_failure_of_a_bug_carries_the_traceback() -> None:
         failure = explain_failure(error, _JOB)
     assert failure.kind == "bug"
     assert "Traceback" in failure.message
+
+
+def test_a_job_comes_out_as_it_went_in() -> None:
+    config = VideoConfig(sampling=SamplingConfig(interval_frames=3), shots=ShotConfig(dissolve_dip=(0.1, 0.9)))
+    job = Job("/films/ä\n.mp4", "ä.mp4", 2, config)
+    assert unpack_job(pack_job(job)) == job
+    assert pack_job(job).index(b"\n") == len(pack_job(job)) - 1
+
+
+def test_the_child_starts_without_what_only_its_parent_needs() -> None:
+    program = "import gim.video.child, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
+    assert {"pydantic", "scipy", "poselib", "typer"}.isdisjoint(done.stdout.decode().split())
 
 
 _MESSAGES = st.one_of(

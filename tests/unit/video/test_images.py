@@ -74,6 +74,14 @@ def test_luma_of_packed_planar_and_deep_formats_is_that_of_the_picture(form: str
     assert np.abs(small.astype(int) - cv2.resize(full_luma(frame), (160, 120), interpolation=cv2.INTER_AREA)).max() <= 2
 
 
+def test_full_luma_stretches_every_limited_code_to_the_nearest_grey_level() -> None:
+    codes = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    frame = av.VideoFrame.from_ndarray(np.vstack([codes, np.full((8, 16), 128, np.uint8)]), format="yuv420p")
+    frame.color_range = 1
+    expected = np.clip(np.round((codes.astype(float) - 16) * 255 / 219), 0, 255)
+    np.testing.assert_array_equal(full_luma(frame), expected)
+
+
 def test_small_luma_of_an_odd_size_keeps_the_size_it_is_given() -> None:
     frame = av.VideoFrame.from_ndarray(numbered_frame(1, 333, 251), format="rgb24").reformat(format="yuv444p")
     small = small_luma(frame)

@@ -118,6 +118,16 @@ def test_measure_pair_of_unrelated_pictures_is_neither_still_nor_measured() -> N
     assert pair.still_share < 0.05
 
 
+@given(seed=st.integers(0, 500), height=st.integers(8, 60), width=st.integers(8, 60))
+def test_flat_share_equals_the_definition(seed: int, height: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    specks = np.where(rng.random((height, width)) < 0.02, 102, 100)
+    grey = (specks + rng.integers(0, 2, specks.shape)).astype(np.uint8)  # blocks that range over 1 and over 2 or 3
+    corners = [(y, x) for y in range(0, height - 7, 16) for x in range(0, width - 7, 16)]
+    flat = [int(np.ptp(grey[y : y + 8, x : x + 8])) <= 1 for y, x in corners]
+    assert flat_share(grey) == pytest.approx(np.mean(flat))
+
+
 def test_flat_share_tells_drawings_from_photographs() -> None:
     assert flat_share(make_screen(make_page(0), 0)) > 0.5
     assert flat_share(WORLD) < 0.05
