@@ -5,8 +5,8 @@ Structure from motion builds tracks by keypoint ids, so the same point seen in t
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
+from gim.geometry.trees import kd_tree
 from gim.records import BoolArray, Float32Array, Int32Array
 
 _NONE = np.empty((0, 2), np.float32)
@@ -46,7 +46,7 @@ class KeypointTable:
     def _snapped(self, known: Float32Array, added: Float32Array) -> Float32Array:
         _, first, inverse = np.unique(_as_numbers(added), return_index=True, return_inverse=True)
         single = added[first]
-        distance, nearest = cKDTree(known).query(single, distance_upper_bound=np.nextafter(self._merge_px, np.inf))
+        distance, nearest = kd_tree(known).query(single, distance_upper_bound=np.nextafter(self._merge_px, np.inf))
         near = np.flatnonzero(np.isfinite(distance))
         near = near[np.argsort(distance[near], kind="stable")]
         _, winners = np.unique(nearest[near], return_index=True)

@@ -18,6 +18,7 @@ from gim.geometry.homography import transfer_distance_px
 from gim.records import BoolArray, Float32Array, Float64Array
 
 MIN_CORRESPONDENCES = 8  # seven fit some fundamental matrix whatever they are
+_REFINE_STEPS = 5  # at most: seven to ten reach the last digit, and move one inlier in ten thousand
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,8 @@ def _refined(rows: Float64Array, F01: Float64Array, threshold_px: float) -> Floa
     near = rows[sampson_distance_px(rows, F01) < 2 * threshold_px]
     if len(near) < MIN_CORRESPONDENCES:
         return F01
-    loss = {"loss_type": "CAUCHY", "loss_scale": threshold_px / 2}
-    refined, _ = poselib.refine_fundamental(near[:, :2], near[:, 2:], F01, loss)
+    bundle = {"loss_type": "CAUCHY", "loss_scale": threshold_px / 2, "max_iterations": _REFINE_STEPS}
+    refined, _ = poselib.refine_fundamental(near[:, :2], near[:, 2:], F01, bundle)
     return np.asarray(refined, np.float64)
 
 
@@ -165,7 +166,8 @@ def _usac_params(threshold_px: float, confidence: float, max_iterations: int, se
     params.randomGeneratorState = seed
     params.score = cv2.SCORE_METHOD_MAGSAC
     params.sampler = cv2.SAMPLING_UNIFORM
-    params.loMethod = cv2.LOCAL_OPTIM_GC
+    # Graph cuts take twice the time and find no more; none at all loses a tenth of the right ones at 75 % outliers.
+    params.loMethod = cv2.LOCAL_OPTIM_INNER_LO
     params.isParallel = False
     return params
 

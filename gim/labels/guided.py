@@ -8,8 +8,9 @@ along the epipolar line. Comparing frame 0 with frame 1 directly also stops drif
 from collections.abc import Callable
 
 import numpy as np
-from scipy.spatial import cKDTree
 
+from gim.geometry.epipolar import epipolar_lines
+from gim.geometry.trees import kd_tree
 from gim.labels.config import GuidedConfig
 from gim.labels.linking import is_among, one_to_one
 from gim.records import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
@@ -45,14 +46,14 @@ def rematch_guided(
     if len(links) < config.neighbours or not len(free0):
         return np.empty((0, 4), np.float32)
     # Ends of links are refined and no keypoints any more: what lies on one is taken.
-    gap1, _ = cKDTree(links[:, 2:]).query(keypoints1, distance_upper_bound=_SAME_PLACE_PX)
+    gap1, _ = kd_tree(links[:, 2:]).query(keypoints1, distance_upper_bound=_SAME_PLACE_PX)
     free1 = np.flatnonzero(np.isinf(gap1))
     predicted, supported = predict_positions(links, keypoints0[free0], config)
     free0, predicted = free0[supported], predicted[supported]
     rows0, rows1 = _within_window(predicted, keypoints1[free1], config.window_px)
-    candidates = np.column_stack([free0[rows0], free1[rows1]]).astype(np.int32)
-    near_line = _line_distance_px(keypoints0[candidates[:, 0]], keypoints1[candidates[:, 1]], F01) < config.line_px
-    candidates = candidates[near_line]
+    lines1 = epipolar_lines(keypoints0[free0], F01)
+    near_line = _line_distance_px(lines1[rows0], keypoints1[free1[rows1]]) < config.line_px
+    candidates = np.column_stack([free0[rows0[near_line]], free1[rows1[near_line]]]).astype(np.int32)
     if not len(candidates):
         return np.empty((0, 4), np.float32)
     return _best_mutual(candidates, distance(candidates), keypoints0, keypoints1, config)
@@ -73,7 +74,7 @@ def predict_positions(
     Returns:
         float64 [N, 2] predicted pixels, and bool [N] whether links are near enough to believe it.
     """
-    gap, nearest = cKDTree(links[:, :2]).query(points0, k=range(1, config.neighbours + 1))
+    gap, nearest = kd_tree(links[:, :2]).query(points0, k=range(1, config.neighbours + 1))
     weights = 1.0 / (gap + _DISTANCE_FLOOR_PX)
     weights /= weights.sum(axis=1, keepdims=True)
     displacement = (links[:, 2:] - links[:, :2]).astype(np.float64)
@@ -84,15 +85,13 @@ def predict_positions(
 def _within_window(
     predicted: Float64Array, keypoints1: Float32Array, window_px: float
 ) -> tuple[Int64Array, Int64Array]:
-    close = cKDTree(predicted).sparse_distance_matrix(cKDTree(keypoints1), window_px, output_type="ndarray")
+    close = kd_tree(predicted).sparse_distance_matrix(kd_tree(keypoints1), window_px, output_type="ndarray")
     return close["i"], close["j"]
 
 
-def _line_distance_px(points0: Float32Array, points1: Float32Array, F01: Float64Array) -> Float64Array:
-    lines = points0 @ F01[:, :2].T + F01[:, 2]  # epipolar lines in image 1, l1 = F01 x0
-    along = np.hypot(lines[:, 0], lines[:, 1])
-    residual = np.abs(np.einsum("nc,nc->n", lines[:, :2], points1) + lines[:, 2])
-    return residual / np.maximum(along, 1e-12)  # type: ignore[no-any-return]
+def _line_distance_px(lines: Float64Array, points: Float32Array) -> Float64Array:
+    """Of points [N, 2] from lines [N, 3] with unit normals, each from its own."""
+    return np.asarray(np.abs(lines[:, 0] * points[:, 0] + lines[:, 1] * points[:, 1] + lines[:, 2]))
 
 
 def _best_mutual(

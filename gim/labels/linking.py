@@ -6,9 +6,9 @@ Functions return index pairs into their inputs, so that callers can carry any pe
 from typing import Literal
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from gim.errors import ShapeError
+from gim.geometry.trees import kd_tree
 from gim.records import Float32Array, Int64Array
 
 LinkRule = Literal["mutual", "distance", "rounded"]
@@ -85,7 +85,7 @@ def _location_keys(points: Float32Array) -> Int64Array:
 
 
 def _mutual_nearest(end01: Float32Array, start12: Float32Array, max_distance_px: float) -> Int64Array:
-    tree01, tree12 = cKDTree(end01), cKDTree(start12)
+    tree01, tree12 = kd_tree(end01), kd_tree(start12)
     distance, nearest12 = tree12.query(end01, distance_upper_bound=max_distance_px)
     rows01 = np.flatnonzero(distance < max_distance_px)
     rows12 = nearest12[rows01]
@@ -99,7 +99,7 @@ def _mutual_nearest(end01: Float32Array, start12: Float32Array, max_distance_px:
 
 
 def _all_within(end01: Float32Array, start12: Float32Array, max_distance_px: float) -> Int64Array:
-    close = cKDTree(end01).sparse_distance_matrix(cKDTree(start12), max_distance_px, output_type="ndarray")
+    close = kd_tree(end01).sparse_distance_matrix(kd_tree(start12), max_distance_px, output_type="ndarray")
     close = close[close["v"] < max_distance_px]
     order = np.lexsort((close["j"], close["i"]))
     return np.column_stack([close["i"][order], close["j"][order]]).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from gim.wire import topics
 from gim.wire.topics import Event
 from gim.wire.v1 import events_pb2
 
-REVISION = 1  # bumped when the same settings give other labels
+REVISION = 2  # bumped when the same settings give other labels
 
 
 def labels_id(matcher: Matcher, config: PairingConfig, segmenter: Segmenter | None = None) -> str:
@@ -91,8 +92,12 @@ class LabelStage:
                 correspondences = match(sample0, sample1)
             seed = pair_seed(self._config.fit.seed, sample0, sample1)
             with self._telemetry.step("fitting", manifest.video_id):
-                return label_pair(correspondences, self._config, seed=seed)
+                result = label_pair(correspondences, self._config, seed=seed)
+            done = segment.index + next(number) / (len(pairs) + 1)  # a whole number only when its labels are stored
+            self._telemetry.progress(manifest.video_id, "label", done, len(manifest.segments))
+            return result
 
+        number = count(1)
         results = self._run_all(label, pairs)
         return _segment_labels([_frames(manifest, pair) for pair in pairs], results)
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from gim import codecs, keys
 from gim.errors import InvalidInput
 from gim.geometry.robust import RobustFitConfig, fit_fundamental
+from gim.geometry.trees import load_trees
 from gim.labels.chains import NO_FIT, Joiner, Reach, RunAll
 from gim.labels.config import PropagationConfig
 from gim.labels.propagation import propagate_shot
@@ -23,7 +24,7 @@ from gim.wire import topics
 from gim.wire.topics import Event
 from gim.wire.v1 import events_pb2
 
-REVISION = 1  # bumped when the same settings give other pairs
+REVISION = 2  # bumped when the same settings give other pairs
 
 NO_MOTION = "no_motion"
 TOO_NEAR = "too_near"
@@ -68,6 +69,8 @@ class PropagateStage:
         self._executor = executor
         self._telemetry = telemetry
         self._reader = SampleReader(store)
+        # scipy takes long to load; the decoder is at work meanwhile.
+        executor.submit(load_trees)
 
     def handle(self, event: Event) -> Iterable[tuple[str, Event]]:
         bell = topics.expect(event, events_pb2.LabelsReady)
@@ -149,6 +152,7 @@ class PropagateStage:
                     tally.keep(reach.ended)
                 else:
                     tally.lose(outcome)
+            self._telemetry.progress(video_id, "propagate", block[-1].start + 1, len(manifest.frame_indices))
 
     def _training_pair(
         self, manifest: FrameManifest, reach: Reach, joiner: Joiner, num_matchers: int

@@ -44,6 +44,14 @@ def test_fit_fundamental_finds_the_right_matches_and_the_true_geometry(estimator
         assert np.linalg.norm(fit.F01) == pytest.approx(1)
 
 
+def test_fit_fundamental_finds_a_quarter_of_right_matches_among_many():
+    for seed in range(4):
+        points, is_right, _ = scene(seed, num=1500, wrong_share=0.75)
+        fit = fit_fundamental(points, RobustFitConfig(), seed=seed)
+        assert fit.inliers[is_right].mean() > 0.97
+        assert is_right[fit.inliers].mean() > 0.95
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("threshold_px", [0.5, 1.5])
 def test_fit_fundamental_inliers_are_those_below_the_threshold(estimator, threshold_px):
