@@ -15,6 +15,7 @@ from gim.synthetic.clip import long_plan, write_clip
 PARTS = ("length", "jobs")
 _SIZE = {"width": 320, "height": 180, "fps": 10, "shot_seconds": 20.0}  # each minute: a walk, an orbit, a flight
 _VIDEOS = 4
+_ATTEMPTS = 2  # in turn, so that what else the machine does spoils neither side of a ratio
 
 
 def measure(workspace: Workspace, parts: list[str]) -> Findings:
@@ -55,13 +56,18 @@ def _measure_length(findings: Findings, workspace: Workspace, pieces: list[Path]
 
 def _measure_jobs(findings: Findings, workspace: Workspace, videos: list[Path]) -> None:
     flags = ["--threads", "1", *(["--trim-end", "40"] if workspace.effort == "quick" else [])]
-    costs = {
-        jobs: _run(videos, workspace.folder / f"store-jobs{jobs}", "--jobs", str(jobs), *flags)[0] for jobs in (1, 2)
-    }
-    rows = [(jobs, cost.wall_seconds, cost.processor_seconds, cost.peak_bytes / 2**20) for jobs, cost in costs.items()]
+    found: dict[int, list[Cost]] = {1: [], 2: []}
+    for attempt in range(_ATTEMPTS):
+        for jobs, costs in found.items():
+            store = workspace.folder / f"store-jobs{jobs}-{attempt}"
+            costs.append(_run(videos, store, "--jobs", str(jobs), *flags)[0])
+    quickest = {jobs: min(costs, key=lambda cost: cost.wall_seconds) for jobs, costs in found.items()}
+    rows = [
+        (jobs, cost.wall_seconds, cost.processor_seconds, cost.peak_bytes / 2**20) for jobs, cost in quickest.items()
+    ]
     columns = ("jobs", "wall s", "processor s", "peak MiB")
-    findings.add(f"{_VIDEOS} videos, one thread a process", columns, rows)
-    speed = costs[1].wall_seconds / costs[2].wall_seconds
+    findings.add(f"{_VIDEOS} videos, one thread a process, the quicker of {_ATTEMPTS} runs", columns, rows)
+    speed = quickest[1].wall_seconds / quickest[2].wall_seconds
     findings.at_least(f"{_VIDEOS} videos, --jobs 2 as fast as --jobs 1", speed, 1.7, "x")
 
 

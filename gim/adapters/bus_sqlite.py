@@ -24,7 +24,7 @@ _LOOK_FOR_LOST_SECONDS = 0.2
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.001, 0.05
 
 _NEXT = """
-SELECT offset, key FROM pending AS p WHERE name = ? AND topic = ? AND NOT EXISTS
+SELECT offset, key FROM pending AS p WHERE name = ? AND topic = ? AND substr(key, 1, length(?)) = ? AND NOT EXISTS
     (SELECT 1 FROM claims AS c WHERE c.name = p.name AND c.topic = p.topic AND c.key = p.key)
 ORDER BY offset LIMIT 1
 """
@@ -156,8 +156,10 @@ class SqliteSubscription:
         self._nothing_at: tuple[int, int] | None = None  # the bus's stamp when there was last nothing to do
         self._looked_for_lost = 0.0
 
-    def poll(self, timeout_seconds: float) -> Message | None:
+    def poll(self, timeout_seconds: float, *, near: str = "") -> Message | None:
         """The next message, or None when none came within the timeout; waiting costs next to no processor time.
+
+        Of free keys those that begin with `near` come first, then the oldest.
 
         Raises:
             ValueError: a message is in hand.
@@ -167,7 +169,7 @@ class SqliteSubscription:
         deadline = time.monotonic() + timeout_seconds
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            self._in_hand = self._take()
+            self._in_hand = self._take(near)
             left = deadline - time.monotonic()
             if self._in_hand is not None or left <= 0:
                 return self._in_hand
@@ -222,23 +224,29 @@ class SqliteSubscription:
         if self._in_hand is None or message.offset != self._in_hand.offset:
             raise ValueError(f"{message.topic} offset {message.offset} is not in hand")
 
-    def _take(self) -> Message | None:
+    def _take(self, near: str) -> Message | None:
         with self._file.reading():
             self._release_lost()
             stamp = self._file.stamp()
             if stamp == self._nothing_at:
                 return None
-            if self._next() is None:  # looked for without the write lock first: the idle must not hinder the busy
+            if self._next("") is None:  # looked for without the write lock first: the idle must not hinder the busy
                 self._nothing_at = stamp
                 return None
             with self._file.writing():
-                found = self._next()
+                found = self._next(near)
                 return self._claim(*found) if found else None
 
-    def _next(self) -> tuple[int, str, str] | None:
-        """Offset, topic and key of the oldest message whose key is free."""
-        rows = ((topic, self._file.execute(_NEXT, self._group, topic).fetchone()) for topic in self._topics)
-        return min(((row[0], topic, row[1]) for topic, row in rows if row), default=None)
+    def _next(self, near: str) -> tuple[int, str, str] | None:
+        """Offset, topic and key of the oldest message whose key is free, if possible with a key that begins so."""
+        found = [
+            (row[0], topic, row[1])
+            for topic in self._topics
+            if (row := self._file.execute(_NEXT, self._group, topic, near, near).fetchone())
+        ]
+        if near and not found:
+            return self._next("")
+        return min(found, default=None)
 
     def _claim(self, offset: int, topic: str, key: str) -> Message:
         process = self._process

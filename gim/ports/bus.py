@@ -32,8 +32,13 @@ class Message:
 class Subscription(Protocol):
     """One consumer of a group."""
 
-    def poll(self, timeout_seconds: float) -> Message | None:
+    def poll(self, timeout_seconds: float, *, near: str = "") -> Message | None:
         """The next message, or None when none came within the timeout.
+
+        Args:
+            timeout_seconds: how long to wait for one.
+            near: of the messages that may be handed out now, one whose key begins with this is preferred; a bus that
+                cannot choose takes no notice.
 
         Raises:
             ValueError: a message is in hand.

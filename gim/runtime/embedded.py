@@ -81,11 +81,11 @@ def run_embedded(
     Args:
         events: (bus key, event), usually one `VideoRequested` per video.
         store_root: folder of the store; made if absent or empty.
-        build_stages: called as `build_stages(store, telemetry, threads)` in each process that works, gives the stages
-            in the order of the pipeline; with `jobs` above 1 it must be picklable (a function of a module, or a
-            `functools.partial` of one).
+        build_stages: called as `build_stages(store, telemetry, executor, threads)` in each process that works, gives
+            the stages in the order of the pipeline; with `jobs` above 1 it must be picklable (a function of a module,
+            or a `functools.partial` of one).
         jobs: processes; 1 works in this one.
-        threads: for `build_stages`, per process. OpenCV and BLAS are held to one thread per call meanwhile.
+        threads: of the executor, per process. OpenCV and BLAS are held to one thread per call meanwhile.
         on_snapshot: told about twice a second how the run stands, from another thread, and once at the end.
         policy: what is tried again. A message whose resource stays unavailable is set aside as a dead letter named
             `Unavailable`, so that one absent source does not stop the others; the next run takes it up again.

@@ -1,7 +1,7 @@
 """Builds the stages from the settings: the one place that knows which parts make the pipeline."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 
 from gim.matchers.base import Matcher, SparseMatcher
@@ -30,11 +30,20 @@ def matcher_ids(settings: Settings, matchers: Sequence[Matcher]) -> tuple[str, .
     return tuple(labels_id(matcher, settings.pairing) for matcher in matchers)
 
 
-def build_stages(settings: Settings, store: Store, telemetry: Telemetry, threads: int) -> list[Stage]:
-    """All stages of the embedded pipeline, in its order; `threads` work on the pairs and frames of one event."""
+def build_stages(
+    settings: Settings, store: Store, telemetry: Telemetry, executor: Executor, threads: int
+) -> list[Stage]:
+    """All stages of the embedded pipeline, in its order.
+
+    Args:
+        settings: checked.
+        store: what they read and write.
+        telemetry: what they tell of.
+        executor: works on the pairs and frames of one event.
+        threads: of the executor, and of decoding.
+    """
     matchers = load_matchers(settings)
     ids = matcher_ids(settings, matchers)
-    executor = ThreadPoolExecutor(threads, thread_name_prefix="stage")
     ingest = IngestStage(
         store,
         settings.source,

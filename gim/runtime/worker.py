@@ -40,10 +40,11 @@ def drain(
     log: FilteringBoundLogger | None = None,
     observe: Callable[[Begun | Outcome], None] = lambda _: None,
 ) -> DrainReport:
-    """Work until every stage's group has acknowledged everything, the last stage's messages first.
+    """Work until every stage's group has acknowledged everything.
 
-    Depth first brings early results and keeps little waiting. Several processes may drain the same bus at once; each
-    returns when all of the work is done, not only its own.
+    One video is worked off to its end before another is begun: that brings early results and keeps little waiting.
+    Several processes may drain the same bus at once: each has a video of its own as long as there are any to begin, so
+    that they all come to the end together, and helps others then. Each returns when all of the work is done.
 
     Args:
         stages: in the order of the pipeline.
@@ -60,12 +61,13 @@ def drain(
     report = DrainReport()
     patience = Patience(policy, stop)
     log = log if log is not None else no_log()
+    video_id = ""  # at which this process is
     with ExitStack() as leaving:
         posts = [(stage, bus.subscribe([stage.topic], stage.group)) for stage in stages]
         for _, subscription in posts:
             leaving.callback(subscription.close)
         while not stop():
-            found = _take(posts)
+            found = _take(posts, video_id)
             if found is None:
                 # In the pipeline's order: a stage publishes before it acknowledges, so work cannot slip past the count.
                 if not any(subscription.lag() for _, subscription in posts):
@@ -77,6 +79,8 @@ def drain(
                 stage, message, bus, subscription, patience=patience, telemetry=telemetry, log=log, observe=observe
             )
             report.add(outcome)
+            if outcome.published:
+                video_id = "" if stage is stages[-1] else outcome.video_id
     return report
 
 
@@ -127,10 +131,11 @@ class _Failure:
     attempts: int
 
 
-def _take(posts: Sequence[tuple[Stage, Subscription]]) -> tuple[Stage, Subscription, Message] | None:
-    """A message of the last stage that has one."""
-    for stage, subscription in reversed(posts):
-        message = subscription.poll(0.0)
+def _take(posts: Sequence[tuple[Stage, Subscription]], video_id: str) -> tuple[Stage, Subscription, Message] | None:
+    """A message of the last stage that has one, of this video if possible; between two videos the first stage's."""
+    latest_first = posts[::-1]
+    for stage, subscription in latest_first if video_id else [posts[0], *latest_first[:-1]]:
+        message = subscription.poll(0.0, near=video_id)
         if message is not None:
             return stage, subscription, message
     return None
@@ -187,6 +192,7 @@ def _letter(begun: Begun, failure: _Failure) -> DeadLetter:
         offset=begun.offset,
         attempts=failure.attempts,
         stack="".join(traceback.format_exception(error, limit=-_STACK_FRAMES)) if _is_bug(error) else "",
+        reason=getattr(error, "reason", "") if isinstance(error, _HOPELESS) else "",
     )
 
 

@@ -9,6 +9,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -29,7 +30,7 @@ from gim.runtime.threads import one_thread_each
 from gim.runtime.worker import drain
 from gim.stages.base import Stage
 
-BuildStages = Callable[[Store, Telemetry, int], Sequence[Stage]]
+BuildStages = Callable[[Store, Telemetry, Executor, int], Sequence[Stage]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,9 @@ def work(order: WorkOrder, interruption: Interruption, observe: Callable[[Begun 
         closing(FileStore(order.store_root, create=False)) as store,
         closing(JournalTelemetry(run.new_journal())) as telemetry,
         log_file(run.log) as log,
+        ThreadPoolExecutor(order.threads, thread_name_prefix="stage") as executor,
     ):
-        stages = order.build_stages(store, telemetry, order.threads)
+        stages = order.build_stages(store, telemetry, executor, order.threads)
         with one_thread_each(), closing(SqliteBus(run.bus, survive_power_cut=False)) as bus:
             return drain(
                 [AbandonableStage(stage, interruption) for stage in stages],

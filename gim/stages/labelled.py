@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -44,22 +45,19 @@ class StoredLabels:
         guide_matcher: SparseMatcher | None,
         reader: SampleReader,
     ) -> None:
-        self._store = store
         self._manifest = manifest
-        self._shot = shot
-        self._matcher_ids = tuple(matcher_ids)
-        self._unique = unique
         self._guide_matcher = guide_matcher
-        self._reader = reader
         own = [segment for segment in manifest.segments if segment.shot == shot]
         self._segment_of = {
             sample: segment
             for segment in own
             for sample in range(segment.first_sample, segment.first_sample + segment.num_samples)
         }
+        # Caches of our own methods would be cycles: tens of MB that outlive the shot until a collection finds them.
+        segments = _StoredSegments(store, manifest, tuple(matcher_ids), unique, guide_matcher, reader)
         self._grey = lru_cache(maxsize=_IMAGES_HELD)(lambda sample: reader.grey(manifest, sample))
-        self._labels = lru_cache(maxsize=_SEGMENTS_HELD)(self._read_labels)
-        self._features = lru_cache(maxsize=_SEGMENTS_HELD)(self._read_features)
+        self._labels = lru_cache(maxsize=_SEGMENTS_HELD)(segments.labels)
+        self._features = lru_cache(maxsize=_SEGMENTS_HELD)(segments.features)
 
     def base(self, start: int, interval: int) -> Float32Array | None:
         """Fused base correspondences of samples start and start + interval; None when no matcher labelled them."""
@@ -87,15 +85,6 @@ class StoredLabels:
     def _frames(self, start: int, end: int) -> tuple[int, int]:
         return self._manifest.frame_indices[start], self._manifest.frame_indices[end]
 
-    def _read_labels(self, segment: int) -> dict[tuple[int, int], Float32Array]:
-        found: dict[tuple[int, int], list[Float32Array]] = {}
-        for labels in _labels_of_segment(self._store, self._manifest, segment, self._matcher_ids):
-            for row in np.flatnonzero(labels.outcomes == LABELLED):
-                frame0, frame1 = (int(frame) for frame in labels.frames[row])
-                points = labels.correspondences[labels.offsets[row] : labels.offsets[row + 1]]
-                found.setdefault((frame0, frame1), []).append(points)
-        return {frames: fuse_labels(labels, unique=self._unique) for frames, labels in found.items()}
-
     def _features_of(self, sample: int) -> Features:
         segment = self._segment_of[sample]
         packed = self._features(segment.index)
@@ -103,23 +92,46 @@ class StoredLabels:
         rows = slice(packed.offsets[row], packed.offsets[row + 1])
         return Features(packed.keypoints[rows], packed.descriptors[rows])
 
-    def _read_features(self, segment_index: int) -> SegmentFeatures:
-        matcher, manifest = self._guide_matcher, self._manifest
+
+@dataclass(frozen=True, slots=True)
+class _StoredSegments:
+    """Reads labels and features of whole segments."""
+
+    store: Store
+    manifest: FrameManifest
+    matcher_ids: tuple[str, ...]
+    unique: bool
+    guide_matcher: SparseMatcher | None
+    reader: SampleReader
+
+    def labels(self, segment: int) -> dict[tuple[int, int], Float32Array]:
+        """Fused base correspondences by frames."""
+        found: dict[tuple[int, int], list[Float32Array]] = {}
+        for labels in _labels_of_segment(self.store, self.manifest, segment, self.matcher_ids):
+            for row in np.flatnonzero(labels.outcomes == LABELLED):
+                frame0, frame1 = (int(frame) for frame in labels.frames[row])
+                points = labels.correspondences[labels.offsets[row] : labels.offsets[row + 1]]
+                found.setdefault((frame0, frame1), []).append(points)
+        return {frames: fuse_labels(labels, unique=self.unique) for frames, labels in found.items()}
+
+    def features(self, segment_index: int) -> SegmentFeatures:
+        """Features of the frames of a segment, remade if they are not there any more."""
+        matcher, manifest = self.guide_matcher, self.manifest
         assert matcher is not None
         key = keys.segment_features(manifest.video_id, manifest.sampling_id, matcher.extractor_id, segment_index)
         try:
-            return codecs.from_npz(SegmentFeatures, self._store.get(key))
+            return codecs.from_npz(SegmentFeatures, self.store.get(key))
         except KeyMissing:
             return self._remake_features(matcher, segment_index)
 
     def _remake_features(self, matcher: SparseMatcher, segment_index: int) -> SegmentFeatures:
-        segment = self._manifest.segments[segment_index]
+        segment = self.manifest.segments[segment_index]
         samples = range(segment.first_sample, segment.first_sample + segment.num_samples)
         return SegmentFeatures.pack(
-            [self._manifest.frame_indices[sample] for sample in samples],
+            [self.manifest.frame_indices[sample] for sample in samples],
             [
                 matcher.extract(
-                    self._reader.grey(self._manifest, sample), self._reader.mask(self._manifest, self._shot, sample)
+                    self.reader.grey(self.manifest, sample), self.reader.mask(self.manifest, segment.shot, sample)
                 )
                 for sample in samples
             ],

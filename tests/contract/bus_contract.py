@@ -84,6 +84,17 @@ class BusContract:
         for key in "abc":
             assert [word for word in received if word[0] == key] == [f"{key}:{number}" for number in range(20)]
 
+    def test_near_is_a_wish_and_no_condition(self, bus: Bus) -> None:
+        words = ["ab/1:1", "b/1:2", "a/1:3", "b/1:4", "a/2:5"]
+        publish(bus, *words)
+        subscription = bus.subscribe(["t", "u"], "g")
+        received = []
+        while (message := subscription.poll(0.0, near="a/")) is not None:
+            received.append(f"{message.key}:{message.value.decode()}")
+            subscription.ack(message)
+        assert sorted(received) == sorted(words)
+        assert received.index("b/1:2") < received.index("b/1:4")
+
     def test_groups_are_independent_and_start_at_the_earliest_message(self, bus: Bus, open_bus: OpenBus) -> None:
         first = bus.subscribe(["t"], "g1")
         publish(bus, "a:1", "b:2")

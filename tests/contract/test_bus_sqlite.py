@@ -68,6 +68,19 @@ def test_work_of_a_killed_process_is_handed_back_at_once(bus: SqliteBus, path: P
         assert time.monotonic() - started < 5.0
 
 
+def test_near_keys_come_first_then_the_oldest(bus: SqliteBus) -> None:
+    publish(bus, "ab/1:1", "b/1:2", "a/1:3", "a/2:4")
+    subscription, other = bus.subscribe(["t"], "g"), bus.subscribe(["t"], "g")
+    first = subscription.poll(0.0, near="a/")
+    assert first is not None
+    assert first.value == b"3"
+    words = []
+    while (message := other.poll(0.0, near="a/")) is not None:  # a/1 is in hand
+        words.append(message.value)
+        other.ack(message)
+    assert words == [b"4", b"1", b"2"]
+
+
 def test_silent_consumer_loses_its_message_and_may_finish_late(path: Path) -> None:
     slow, quick = (SqliteBus(path, lease_seconds=0.5) for _ in range(2))
     publish(slow, "a:1", "a:2")

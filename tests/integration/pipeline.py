@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from gim import keys
@@ -109,5 +110,5 @@ class Join:
             yield event.video_id, events_pb2.PairsReady(video_id=event.video_id, num_pairs=count)
 
 
-def build(store: Store, telemetry: Telemetry, threads: int) -> Sequence[Stage]:
+def build(store: Store, telemetry: Telemetry, executor: Executor, threads: int) -> Sequence[Stage]:
     return [Split(store, telemetry), Mark(store, telemetry), Join(store, telemetry)]

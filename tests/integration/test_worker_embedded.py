@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -161,16 +162,16 @@ def test_no_job_and_no_thread_are_refused(root: Path, wrong: dict[str, int]) -> 
     assert not (root / "store").exists()
 
 
-def build_nothing(_store: Store, _telemetry: Telemetry, _threads: int) -> list[Stage]:
+def build_nothing(_store: Store, _telemetry: Telemetry, _executor: Executor, _threads: int) -> list[Stage]:
     raise UnknownMatcher("no matcher 'x'")
 
 
-def build_and_die(_store: Store, _telemetry: Telemetry, _threads: int) -> list[Stage]:
+def build_and_die(_store: Store, _telemetry: Telemetry, _executor: Executor, _threads: int) -> list[Stage]:
     os.kill(os.getpid(), signal.SIGKILL)
     return []
 
 
-def build_with_a_bug(_store: Store, _telemetry: Telemetry, _threads: int) -> list[Stage]:
+def build_with_a_bug(_store: Store, _telemetry: Telemetry, _executor: Executor, _threads: int) -> list[Stage]:
     raise ZeroDivisionError
 
 
@@ -190,7 +191,7 @@ def test_workers_that_die_before_any_work_end_the_run(root: Path) -> None:
     assert "die before they take any work (SIGKILL)" in str(report.unavailable)
 
 
-def count_threads(store: Store, _telemetry: Telemetry, threads: int) -> list[Stage]:
+def count_threads(store: Store, _telemetry: Telemetry, _executor: Executor, threads: int) -> list[Stage]:
     class Count:
         name, topic, group, max_seconds = "count", "gim.ingest.v1", "count", 1.0
 
@@ -210,6 +211,18 @@ def test_libraries_use_one_thread_and_stages_know_theirs(root: Path, jobs: int) 
     assert threads == "5"
     assert set(libraries) == {"1"}
     assert cv2.getNumThreads() == before
+
+
+def test_executor_ends_with_the_run(root: Path) -> None:
+    given: list[Executor] = []
+
+    def remember(store: Store, telemetry: Telemetry, executor: Executor, threads: int) -> list[Stage]:
+        given.append(executor)
+        return build(store, telemetry, executor, threads)
+
+    run_embedded(requests("a:1"), store_root=root, build_stages=remember)
+    with pytest.raises(RuntimeError, match="shutdown"):
+        given[0].submit(int)
 
 
 MAIN = """

@@ -19,7 +19,7 @@ from gim.runtime.worker import drain
 from gim.stages.base import Stage
 from gim.wire import topics
 from gim.wire.topics import Event, parse_event
-from gim.wire.v1.events_pb2 import LabelsReady, SegmentReady, VideoRequested
+from gim.wire.v1.events_pb2 import LabelsReady, PairsReady, SegmentReady, VideoRequested
 
 QUICK = RetryPolicy(bug_pause_seconds=0.0, first_pause_seconds=0.01, longest_pause_seconds=0.02)
 Handle = Callable[[Event], Iterable[tuple[str, Event]]]
@@ -209,6 +209,50 @@ def test_last_stage_works_first(bus: SqliteBus) -> None:
     publish_segments(bus, 0, 1)
     run(bus, FunctionStage(label), FunctionStage(propagate, topics.LABELS, "propagate", "propagate"))
     assert order == ["label 0", "propagate 0", "label 1", "propagate 1"]
+
+
+def test_processes_have_a_video_each_and_help_when_none_is_left(bus: SqliteBus, tmp_path: Path) -> None:
+    order: list[tuple[int, str, str]] = []
+    meeting = threading.Barrier(2)
+
+    def pipeline(worker: int) -> list[Stage]:
+        def ingest(event: Event) -> Iterable[tuple[str, Event]]:
+            meeting.wait(10)  # each has one of the first two in hand
+            for segment in range(3):
+                ready = SegmentReady(video_id=event.source, sampling_id="s", segment=segment)
+                yield f"{event.source}/s/{segment}", ready
+
+        def label(event: Event) -> Iterable[tuple[str, Event]]:
+            order.append((worker, "label", event.video_id))
+            if event.video_id == "v1":  # its worker is held up at the first segment until somebody takes the next
+                helped.set() if event.segment else helped.wait(10)
+            return follow(event)
+
+        def propagate(event: Event) -> Iterable[tuple[str, Event]]:
+            if event.segment == 2:
+                order.append((worker, "propagate", event.video_id))
+                yield event.video_id, PairsReady(video_id=event.video_id)
+
+        return [
+            FunctionStage(ingest, topics.INGEST, "ingest", "ingest"),
+            FunctionStage(label),
+            FunctionStage(propagate, topics.LABELS, "propagate", "propagate"),
+        ]
+
+    helped = threading.Event()
+    for source in ("v1", "v2"):
+        bus.publish(topics.INGEST, source, VideoRequested(source=source).SerializeToString())
+    bus.flush()
+    second_bus = SqliteBus(tmp_path / "bus", survive_power_cut=False)
+    second = threading.Thread(target=run, args=(second_bus, *pipeline(1)))
+    second.start()
+    run(bus, *pipeline(0))
+    second.join()
+    second_bus.close()
+    slow = next(worker for worker, what, video in order if (what, video) == ("label", "v1"))
+    quick = 1 - slow
+    did = [(what, video) for worker, what, video in order if worker == quick]
+    assert did[:5] == [("label", "v2")] * 3 + [("propagate", "v2"), ("label", "v1")]
 
 
 def test_interrupted_work_comes_back(bus: SqliteBus) -> None:

@@ -1,8 +1,10 @@
 """The three stages on a rendered clip and a real store: what is written when, and that nothing depends on delivery."""
 
+import gc
 import itertools
 import random
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from gim import codecs, keys
 from gim.errors import InvalidInput
 from gim.labels.shards import read_shard
 from gim.records import FrameManifest, PairIndex, PairsManifest, SegmentFeatures, SegmentLabels
+from gim.stages.labelled import StoredLabels
+from gim.stages.samples import SampleReader
 from gim.wire.v1 import events_pb2
 from tests.synthetic import small_clip
 from tests.unit.stages.pipeline import Broken, Pipeline, Strided, of_kind
@@ -360,3 +364,26 @@ def test_labels_of_a_segment_are_of_all_its_pairs_and_no_other(finished: tuple[P
         for shot, interval in itertools.product(manifest.shots, (1, 2, 4))
         if not shot.rejected
     )
+
+
+def test_what_a_shot_holds_goes_with_the_shot(finished: tuple[Pipeline, list]) -> None:
+    pipeline, _ = finished
+    labels = StoredLabels(
+        pipeline.store,
+        manifest_of(pipeline),
+        0,
+        list(pipeline.matcher_ids.values()),
+        unique=True,
+        guide_matcher=pipeline.matchers[0],  # type: ignore[arg-type]
+        reader=SampleReader(pipeline.store),
+    )
+    assert labels.base(0, 1) is not None
+    assert labels.guide(0, 1) is not None
+    image = weakref.ref(labels.grey(0))
+    assert image() is not None
+    gc.disable()  # in a long video tens of shots would wait for a collection
+    try:
+        del labels
+        assert image() is None
+    finally:
+        gc.enable()
