@@ -76,6 +76,11 @@ clean:  ## remove what was installed and cached here; data/ stays
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.venv/.youtube: .venv/.main constraints-youtube.txt
+	@echo "installing what YouTube's player needs into .venv"
+	@$(PIP_INSTALL) -r constraints-youtube.txt
+	@touch $@
+
 .venv/.dev: .venv/.main constraints-dev.txt
 	@echo "installing the development tools into .venv"
 	@$(PIP_INSTALL) -r constraints.txt -r constraints-dev.txt

@@ -52,7 +52,7 @@ def test_no_file_names_a_path_of_one_machine():
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "constraints-dev.txt"])
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-youtube.txt", "constraints-dev.txt"])
 def test_pins_carry_a_hash_and_no_address(name):
     text = (ROOT / name).read_text()
     assert not _ADDRESS.search(text)
