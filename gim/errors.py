@@ -4,6 +4,7 @@ GimError
 ├── InvalidInput      the caller's data is at fault: never retried, goes straight to `<topic>.dead`, exit code 2
 │   ├── UnsafeInput   ... and looks like an attack (path traversal, nested URL, frame bomb)
 │   ├── LicenceRefused  ... and may be right once the user allows its licence
+│   ├── NotOffered    ... and its site hands it to nobody like us: private, members only, not over yet
 │   ├── ShapeError    an array has the wrong shape or dtype
 │   └── CorruptObject bytes in the store cannot be read as what their key says
 ├── Unavailable       a server, disk or device is away or full: back off and retry, never dead
@@ -34,6 +35,19 @@ class UnsafeInput(InvalidInput):
 
 class LicenceRefused(InvalidInput):
     """The source's licence is unknown or not allowed by the settings."""
+
+    reason = "licence"  # as of `NotOffered`
+
+
+class NotOffered(InvalidInput):
+    """A site lists a video but does not hand it to us."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, reason)  # both, so that it survives a way between processes
+        self.reason = reason  # a label to count by: `private`, `deleted`, `members_only`, ...
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ShapeError(InvalidInput):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gim.errors import InvalidInput
 from gim.settings import Settings
 
 StoreOption = Annotated[
@@ -37,3 +38,18 @@ def load_settings(
     """
     given = [f"{name.replace('__', '.')}={value}" for name, value in flags.items() if value is not None]
     return Settings.load([*(sets or ()), *given], config, recipe)
+
+
+def check_report_path(path: Path | None) -> None:
+    """Refuse, before any work, a place where no page can be written.
+
+    Raises:
+        InvalidInput: it is a folder, or lies below a file.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise InvalidInput(f"report {path}: a folder; name the HTML file, like {path / 'report.html'}")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise InvalidInput(f"report {path}: {above} is a file, not a folder")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gim.cli._options import ConfigOption, JsonOption, SetOption, StoreOption, load_settings
+from gim.cli._options import ConfigOption, JsonOption, SetOption, StoreOption, check_report_path, load_settings
 from gim.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def check(
     from gim.adapters.store_file import FileStore
     from gim.runtime.checking import check_store
 
+    check_report_path(report)
     settings = load_settings(sets, config, store=store)
     cameras = _cameras(poses, intrinsics, truth)
     with closing(FileStore(Path(settings.store), create=False)) as opened:
@@ -93,8 +94,9 @@ def _cameras(poses: Path | None, intrinsics: str | None, truth: Path | None) -> 
 
 
 def _print_table(title: str, scores: "Sequence[IntervalScore]") -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from gim.cli._terminal import print_table
 
     exact = any(score.point for score in scores)
     columns = ["interval", "pairs", "correspondences", "median", "<1 px", "<2 px"]
@@ -106,7 +108,7 @@ def _print_table(title: str, scores: "Sequence[IntervalScore]") -> None:
         interval = "all" if score.interval_seconds is None else f"{score.interval_seconds:g} s"
         row = [interval, str(score.num_pairs), str(score.num_correspondences), *_cells(score.epipolar)]
         table.add_row(*row, *(_cells(score.point) if score.point else []))
-    Console().print(table)
+    print_table(table)
 
 
 def _cells(errors: "ErrorSummary") -> list[str]:

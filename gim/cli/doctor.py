@@ -42,6 +42,7 @@ def diagnose(
         "store_free_bytes": shutil.disk_usage(folder).free,
         "packages": _packages(),
         "matchers": _matchers(),
+        "youtube": _youtube(),
     }
     problems = _problems(facts, settings.matchers, folder)
     if as_json:
@@ -84,6 +85,14 @@ def _matchers() -> dict[str, str]:
     return {name: matcher_status(name) for name in matcher_names()}
 
 
+def _youtube() -> dict[str, str]:
+    """What reads YouTube's pages, and what is missing for all of its formats; the main job can do without."""
+    from gim.video.sources.youtube_runtime import find_javascript
+
+    found = find_javascript()
+    return {"javascript": found.runtime, "yt_dlp_ejs": found.scripts, "missing": found.missing}
+
+
 def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -101,6 +110,9 @@ def _print_facts(facts: dict[str, Any], problems: list[str]) -> None:
     print(f"{'packages':<10} {packages}")
     for name, reason in facts["matchers"].items():
         print(f"{'matcher':<10} {name}: {reason or 'can run here'}")
+    youtube = facts["youtube"]
+    lost = f"{youtube['missing']}; until then it gives few formats, and for some videos none"
+    print(f"{'youtube':<10} {lost if youtube['missing'] else 'can be read, with ' + youtube['javascript']}")
     for problem in problems:
         print(f"{'problem':<10} {problem}")
     if not problems:

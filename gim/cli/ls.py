@@ -87,8 +87,9 @@ _LISTERS: dict[Kind, Callable[[Settings], list[Row]]] = {
 
 
 def _print_table(rows: list[Row]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from gim.cli._terminal import cell, print_table
 
     if not rows:
         print("none")
@@ -97,8 +98,8 @@ def _print_table(rows: list[Row]) -> None:
     table.columns[0].no_wrap = True
     table.columns[0].min_width = max(len(_text(next(iter(row.values())))) for row in rows)
     for row in rows:
-        table.add_row(*(_text(value) for value in row.values()))
-    Console().print(table)
+        table.add_row(*(cell(_text(value)) for value in row.values()))
+    print_table(table)
 
 
 def _text(value: Any) -> str:

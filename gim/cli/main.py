@@ -8,6 +8,7 @@ Exit codes: 0 done (videos rightly rejected included), 1 a bug, 2 bad input, 3 s
 130 interrupted. `--debug` or GIM_DEBUG=1 shows the traceback.
 """
 
+import errno
 import importlib
 import os
 import pkgutil
@@ -15,13 +16,15 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 import gim.cli
-from gim.errors import GimError
+from gim.cli._terminal import say_error
+from gim.errors import DiskFull, GimError
 from gim.runtime.blas import prefer_wide_kernels
 
 _INTERRUPTED = 130
@@ -47,6 +50,9 @@ def build_app() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
     prefer_wide_kernels()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us: `gim ls >&-`
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  for as long as the process
     sys.exit(run_command(sys.argv[1:] if arguments is None else list(arguments)))
 
 
@@ -55,8 +61,9 @@ def run_command(arguments: Sequence[str]) -> int:
     debug = bool(os.environ.get("GIM_DEBUG")) or "--debug" in arguments
     try:
         code = build_app()(list(arguments) or ["--help"], prog_name="gim", standalone_mode=False)
+        sys.stdout.flush()
     except TyperException as error:
-        _say(error.format_message())
+        say_error(error.format_message())
         return _USAGE
     except GimError as error:
         _show(error, str(error), debug=debug)
@@ -66,11 +73,19 @@ def run_command(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if _is_of_the_output(error):
+            _show(error, f"cannot write the output: {error}", debug=debug)
+            return DiskFull.exit_code
         _show(error, f"unexpected {type(error).__name__}: {error} (a bug; GIM_DEBUG=1 shows where)", debug=debug)
         return 1
     if code == _INTERRUPTED:  # what typer makes of KeyboardInterrupt
-        _say("interrupted: the same command continues where this one stopped")
+        say_error("interrupted: the same command continues where this one stopped")
     return code if isinstance(code, int) else 0
+
+
+def _is_of_the_output(error: Exception) -> bool:
+    """Whether stdout could not take what was printed: such an error names no file."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in (errno.ENOSPC, errno.EIO)
 
 
 def _print_version(asked: bool) -> None:
@@ -93,8 +108,4 @@ def _global_options(
 def _show(error: BaseException, message: str, *, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
-    _say(message)
-
-
-def _say(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    say_error(message)

@@ -12,7 +12,7 @@ import typer
 
 from gim import codecs
 from gim.cli._options import ConfigOption, JsonOption, SetOption, load_settings
-from gim.errors import InvalidInput, Unavailable
+from gim.errors import CorruptObject, InvalidInput, Unavailable
 from gim.geometry.draw import draw_correspondences
 from gim.geometry.homography import warp_image
 from gim.geometry.robust import fit_fundamental, fit_homography
@@ -22,6 +22,9 @@ from gim.settings import Settings
 
 _HOMOGRAPHY_THRESHOLD_PX = 8.0  # as in the original's demo: a scene is rarely one plane
 _IMAGE_SUFFIXES = {".png": codecs.encode_png, ".jpg": codecs.encode_jpeg, ".jpeg": codecs.encode_jpeg}
+
+
+_NO_FRAME_MARKERS = {0xC4, 0xC8, 0xCC}  # of JPEG, among those that begin a frame and state its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,10 @@ def match_images(
     """Match two images, draw the matches, and warp image 1 onto image 0."""
     for path in (out, warp):
         _check_suffix(path)
+    for path in (out, warp, npz):
+        _check_place(path)
     settings = load_settings(sets, config)
-    pixels0, pixels1 = _read_image(image0), _read_image(image1)
+    pixels0, pixels1 = (_read_image(path, settings.limits.max_pixels) for path in (image0, image1))
     start = time.perf_counter()
     match = _match(pixels0, pixels1, matcher, settings)
     seconds = time.perf_counter() - start
@@ -107,18 +112,51 @@ def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
             print(f"{name}: {summary[name]}")
 
 
-def _read_image(path: Path) -> Uint8Array:
+def _read_image(path: Path, max_pixels: int) -> Uint8Array:
     try:
-        return codecs.decode_image(path.read_bytes())
+        data = path.read_bytes()
+        _refuse_large(path, declared_size(data), max_pixels)
+        image = codecs.decode_image(data)
     except OSError as error:
         raise InvalidInput(f"image {path}: {error.strerror or error}") from error
-    except (InvalidInput, cv2.error) as error:  # OpenCV raises its own for a size above its limit
+    except cv2.error as error:  # OpenCV raises its own for a size above its limit
         raise InvalidInput(f"image {path}: not a readable image, or too large") from error
+    except CorruptObject as error:
+        raise InvalidInput(f"image {path}: not a readable image") from error
+    _refuse_large(path, (image.shape[1], image.shape[0]), max_pixels)
+    return image
+
+
+def _refuse_large(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise InvalidInput(f"image {path}: {width}x{height} pixels exceed limits.max_pixels={max_pixels}; shrink it")
+
+
+def declared_size(data: bytes) -> tuple[int, int]:
+    """Width and height that a PNG or JPEG states, before it is decoded; (0, 0) for anything else."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
+        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    if not data.startswith(b"\xff\xd8"):
+        return 0, 0
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME_MARKERS:
+            return int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
+        at += 2 + length
+    return 0, 0
 
 
 def _check_suffix(path: Path | None) -> None:
     if path and path.suffix.lower() not in _IMAGE_SUFFIXES:
         raise InvalidInput(f"cannot write {path}: expected .png, .jpg or .jpeg")
+
+
+def _check_place(path: Path | None) -> None:
+    if path and (path.is_dir() or not path.parent.is_dir()):
+        why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise InvalidInput(f"cannot write {path}: {why}")
 
 
 def _encode(path: Path, image: Uint8Array) -> bytes:

@@ -1,7 +1,6 @@
 """`gim reconcile`: finish what stopped, and say what in the store belongs to nothing."""
 
 import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,7 @@ from gim.cli._options import (
     StoreOption,
     load_settings,
 )
+from gim.cli._terminal import say_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,15 +50,15 @@ def reconcile_store(
     from gim.runtime.reconcile import reconcile
 
     settings = load_settings(sets, config, recipe, store=store, matchers=matchers, run__jobs=jobs)
-    with RunProgress(1, quiet=quiet or dry_run) as progress:
+    with RunProgress(quiet=quiet or dry_run, plain_lines=not as_json) as progress:
         result = reconcile(settings, dry_run=dry_run, prune=prune, verify=verify, on_snapshot=progress.update)
     if as_json:
         print(json.dumps(asdict(result)))
     elif not quiet:
         _print_result(result, dry_run=dry_run)
     for video in result.videos:
-        if video.error:
-            print(f"error: {video.error}", file=sys.stderr)
+        if video.error and not (result.interrupted and video.status == "unfinished"):
+            say_error(video.error)
     return result.exit_code
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gim.cli._options import ConfigOption, SetOption, StoreOption, load_settings
+from gim.cli._options import ConfigOption, SetOption, StoreOption, check_report_path, load_settings
 from gim.errors import InvalidInput
 
 
@@ -29,6 +29,7 @@ def make_report(
     from gim.report.build import write_report
     from gim.runtime.listing import list_videos
 
+    check_report_path(out)
     settings = load_settings(sets, config, store=store)
     with closing(FileStore(Path(settings.store), create=False)) as opened:
         finished = [row.video_id for row in list_videos(opened) if recipe_id in (None, row.recipe_id)]

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections import Counter
 from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,8 +19,11 @@ from gim.cli._options import (
     RecipeOption,
     SetOption,
     StoreOption,
+    check_report_path,
     load_settings,
 )
+from gim.cli._terminal import say_error
+from gim.errors import GimError
 from gim.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,24 +80,38 @@ def run_sources(
         sampling__trim_start_seconds=trim_start,
         sampling__trim_end_seconds=trim_end,
     )
-    with RunProgress(len(sources), quiet=quiet) as progress:
+    check_report_path(report)
+    with RunProgress(quiet=quiet, plain_lines=not as_json) as progress:
         result = run_videos(sources, settings, progress.update)
-    if report:
-        _write_report(result, settings, report)
+    is_stored = any(video.video_id for video in result.videos)  # not where every source was refused
+    fault = _try_report(result, settings, report) if report and is_stored else None
+    written = report if is_stored and fault is None else None
     if as_json:
         print(json.dumps({"videos": [as_summary(video) for video in result.videos]}))
     elif not quiet:
-        _print_summary(result, settings.store, report)
-    for video in result.videos:
-        if video.error:
-            print(f"error: {video.error}", file=sys.stderr)
-    return result.exit_code
+        _print_summary(result, settings.store if is_stored else "", written)
+    # What an interruption left undone is told once, by the last line; so is what stopped several videos alike.
+    told = [video for video in result.videos if not (result.interrupted and video.status == "unfinished")]
+    for error in dict.fromkeys(video.error for video in told if video.error):
+        say_error(error)
+    if fault is not None:
+        say_error(str(fault))
+    return result.exit_code or (fault.exit_code if fault is not None else 0)
 
 
 def as_summary(video: "VideoSummary") -> dict[str, Any]:
     """One video of `--json`; `error` is there only where something failed."""
     fields = asdict(video)
     return {name: fields[name] for name in _FIELDS} | ({"error": video.error} if video.error else {})
+
+
+def _try_report(result: "RunResult", settings: Settings, out: Path) -> GimError | None:
+    """Write the report; what stopped it is returned, since what was labelled is to be told all the same."""
+    try:
+        _write_report(result, settings, out)
+    except GimError as error:
+        return error
+    return None
 
 
 def _write_report(result: "RunResult", settings: Settings, out: Path) -> None:
@@ -116,21 +134,33 @@ def _write_report(result: "RunResult", settings: Settings, out: Path) -> None:
 
 
 def _print_summary(result: "RunResult", store: str, report: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from gim.cli._terminal import cell, print_table
 
     table = Table("video", "status", "frames", "pairs", "correspondences", "interval", box=None, pad_edge=False)
     table.columns[0].no_wrap = True
+    for column in table.columns[2:]:
+        column.justify = "right"
     for video in result.videos:
         table.add_row(
-            video.source.rstrip("/").rpartition("/")[2],
-            f"{video.status}: {video.reason}" if video.reason else video.status,
+            cell(video.source.rstrip("/").rpartition("/")[2]),
+            cell(f"{video.status}: {video.reason}" if video.reason else video.status),
             str(video.frames_sampled),
             str(video.pairs_kept),
             str(video.correspondences),
             "" if video.median_interval_seconds is None else f"{video.median_interval_seconds:.2f} s",
         )
-    Console().print(table)
-    print(f"{result.elapsed_seconds:.1f} s, store: {store}")
+    print_table(table)
+    if len(result.videos) > 1:
+        print(_totals(result))
+    print(f"{result.elapsed_seconds:.1f} s, {f'store: {store}' if store else 'nothing was stored'}")
     if report:
         print(f"report: {report}")
+
+
+def _totals(result: "RunResult") -> str:
+    """How many videos came out how."""
+    counts = Counter(video.status for video in result.videos)
+    outcomes = ", ".join(f"{number} {status}" for status, number in counts.most_common())
+    return f"{len(result.videos)} videos ({outcomes}), {sum(video.pairs_kept for video in result.videos)} pairs"

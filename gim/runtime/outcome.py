@@ -21,6 +21,7 @@ class DeadLetter:
     offset: int
     attempts: int
     stack: str = ""  # of a bug
+    reason: str = ""  # why a video cannot be taken, a label to count by: `licence`, and those of `NotOffered`
 
     @property
     def exit_code(self) -> int:

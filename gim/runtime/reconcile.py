@@ -76,22 +76,36 @@ def reconcile(
         if dry_run or not to_do:
             return ReconcileResult(stopped, orphans, damaged, removed)
         ids = [video.video_id for video in to_do]
+        requests = {video_id: chains.request(video_id) for video_id in ids}  # asked now: a refused video goes
+
+        names = {video.video_id: (video.source,) for video in to_do}
+
+        def tell(snapshot: RunSnapshot) -> None:
+            if on_snapshot is not None:
+                videos = {
+                    video_id: replace(activity, sources=activity.sources or names.get(video_id, ()))
+                    for video_id, activity in snapshot.videos.items()
+                }
+                on_snapshot(replace(snapshot, videos=videos, num_videos=len(ids)))
+
         report = work_off(
             [event for video_id in ids for event in chains.bells(video_id)],
             settings,
             lambda _: [event for video_id in ids for event in chains.last_bell(video_id)],
-            on_snapshot,
+            tell,
         )
-        videos = [video if video.error else _outcome(chains, video, report) for video in stopped]
+        videos = [
+            video if video.error else _outcome(chains, video, requests[video.video_id], report) for video in stopped
+        ]
     return ReconcileResult(videos, orphans, damaged, removed, report.interrupted)
 
 
-def _outcome(chains: Chains, video: StoppedVideo, report: RunReport) -> StoppedVideo:
+def _outcome(chains: Chains, video: StoppedVideo, request: str, report: RunReport) -> StoppedVideo:
     """What came of a stopped video."""
     result = chains.result(video.video_id)
     if result is not None:
         return replace(video, status="finished", num_pairs=result.num_pairs)
-    ending = report.ending(video.video_id, chains.request(video.video_id))
+    ending = report.ending(video.video_id, request)
     error = ending.error if ending.status == "failed" else f"{video.video_id}: {ending.error}"
     return replace(video, status=ending.status, error=error, exit_code=ending.exit_code)
 

@@ -5,6 +5,7 @@ undone, perhaps with other settings, is not finished behind the user's back, and
 other's messages. Nothing is lost by it: the store is the truth, and the same command finds what is there and goes on.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gim.errors import Unavailable
+from gim.errors import DiskFull, Unavailable
 
 _RUNS = ".run"  # a name with a dot is no key of the store
 _LOCK = "lock"
@@ -57,7 +58,7 @@ def new_run(store_root: Path) -> Iterator[RunFolder]:
     """Make a run's folder and hold its lock; folders of runs long over are removed.
 
     Raises:
-        Unavailable: the disk cannot take it.
+        Unavailable: the store cannot take it; `DiskFull` for want of space.
     """
     remove_ended_runs(store_root, keep=_KEPT_RUNS)
     run = RunFolder(store_root / _RUNS / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}")
@@ -65,7 +66,10 @@ def new_run(store_root: Path) -> Iterator[RunFolder]:
         run.journals.mkdir(parents=True)
         lock = os.open(run.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise Unavailable(f"{run.path}: {error.strerror}") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"store {store_root}: the disk is full: free some space, then run the same again") from error
+        way_out = "choose another --store, or allow this user to write there"
+        raise Unavailable(f"store {store_root}: {(error.strerror or str(error)).lower()}: {way_out}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield run
@@ -96,7 +100,7 @@ def running_runs(store_root: Path) -> list[str]:
 
 def _is_running(folder: Path) -> bool:
     try:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)  # of a store that is not ours to write, too
     except FileNotFoundError:  # never came to hold its lock, or is about to: give it the benefit of the doubt
         return _age_seconds(folder) < 60.0
     except OSError:

@@ -1,12 +1,15 @@
 """Ingest: a requested source becomes a stored video, its sampled frames, and the segments to label."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from gim import codecs, keys
+from gim.errors import InvalidInput
 from gim.ports.store import Store
 from gim.ports.telemetry import Telemetry
 from gim.records import FrameManifest, VideoMeta
+from gim.stages.parallel_puts import ParallelPuts
 from gim.video.config import SourceConfig, VideoConfig
 from gim.video.decode import (
     DecodeProgress,
@@ -16,8 +19,9 @@ from gim.video.decode import (
     VideoInfo,
     sample_video,
 )
-from gim.video.sources.expand import expand_source
+from gim.video.sources.expand import SkippedSource, Source, expand_source
 from gim.video.sources.fetch import fetch_source
+from gim.video.sources.library import drop_video
 from gim.wire import topics
 from gim.wire.topics import Event
 from gim.wire.v1 import events_pb2
@@ -60,7 +64,7 @@ class IngestStage:
 
     def handle(self, event: Event) -> Iterable[tuple[str, Event]]:
         request = topics.expect(event, events_pb2.VideoRequested)
-        sources = list(expand_source(request.source, self._source_config))
+        sources = self._expand(request.source)
         if len(sources) != 1:  # a folder, playlist or list reached the topic unexpanded
             for source in sources:
                 yield source.text, events_pb2.VideoRequested(source=source.text)
@@ -72,13 +76,47 @@ class IngestStage:
         if self._store.exists(key):
             manifest = codecs.from_json(FrameManifest, self._store.get(key))
         else:
-            manifest = self._sample(meta)
+            manifest = self._sampled(meta, request.source)
             self._store.put(key, codecs.to_json(manifest))
         self._telemetry.count("frames_sampled", len(manifest.frame_indices), meta.video_id)
         yield from segment_events(manifest)
 
-    def _sample(self, meta: VideoMeta) -> FrameManifest:
-        with self._store.fetch(meta.source_key) as path:
+    def _expand(self, text: str) -> list[Source]:
+        """The single videos that a request stands for; what of a list cannot be taken is counted.
+
+        Raises:
+            GimError: it stands for none.
+        """
+        skipped: list[SkippedSource] = []
+        sources = list(expand_source(text, self._source_config, on_skip=skipped.append))
+        if not sources:
+            raise skipped[0].error
+        for entry in skipped:
+            self._telemetry.count("sources_skipped", 1, text, reason=entry.reason)
+        return sources
+
+    def _sampled(self, meta: VideoMeta, source: str) -> FrameManifest:
+        """The manifest of the frames that were stored.
+
+        Raises:
+            InvalidInput: the decoder refuses the file for good; the store then holds nothing more of this attempt.
+        """
+        try:
+            return self._sample(meta, source)
+        except InvalidInput:
+            self._forget(meta)
+            raise
+
+    def _forget(self, meta: VideoMeta) -> None:
+        """Take a refused video out again: its frames, and itself unless other settings have made something of it."""
+        for key in list(self._store.list(keys.frames_prefix(meta.video_id, self._sampling_id))):
+            self._store.delete(key)
+        made = (keys.frames_prefix(meta.video_id), keys.pairs_prefix(meta.video_id))
+        if not any(next(self._store.list(prefix), None) for prefix in made):
+            drop_video(self._store, meta)
+
+    def _sample(self, meta: VideoMeta, source: str) -> FrameManifest:
+        with self._store.fetch(meta.source_key) as path, ParallelPuts(partial(self._put, meta.video_id)) as puts:
             items = sample_video(path, self._video_config, threads=self._threads, name=meta.provenance.source)
             duration_seconds = 0.0
             for item in items:
@@ -87,17 +125,20 @@ class IngestStage:
                 if isinstance(item, VideoInfo):
                     duration_seconds = item.duration_seconds
                 elif isinstance(item, DecodeProgress):
-                    self._telemetry.progress(meta.video_id, "decode", item.time_seconds, duration_seconds)
+                    self._telemetry.progress(source, "decode", item.time_seconds, duration_seconds)
                 else:
-                    self._keep(meta.video_id, item)
+                    puts.put(*self._object(meta.video_id, item))
         raise AssertionError("decoding ended without a summary")
 
-    def _keep(self, video_id: str, item: FrameSampled | OverlayFound) -> None:
+    def _put(self, video_id: str, key: str, data: bytes) -> None:
+        with self._telemetry.step("store", video_id):
+            self._store.put(key, data)
+
+    def _object(self, video_id: str, item: FrameSampled | OverlayFound) -> tuple[str, bytes]:
+        """Key and bytes of what the decoder found."""
         if isinstance(item, FrameSampled):
-            with self._telemetry.step("store", video_id):
-                self._store.put(keys.frame_image(video_id, self._sampling_id, item.frame_index), item.jpeg)
-        else:
-            self._store.put(keys.overlay_mask(video_id, self._sampling_id, item.shot), item.png)
+            return keys.frame_image(video_id, self._sampling_id, item.frame_index), item.jpeg
+        return keys.overlay_mask(video_id, self._sampling_id, item.shot), item.png
 
     def _manifest(self, meta: VideoMeta, decoded: VideoDecoded) -> FrameManifest:
         for step, seconds in decoded.seconds.items():

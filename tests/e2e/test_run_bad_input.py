@@ -70,17 +70,38 @@ def test_bad_sources_stop_no_good_one_and_each_gets_its_line_and_its_row(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_source_alone_is_one_line_and_exit_code_2(tmp_path: Path, kind: str) -> None:
+def test_a_bad_source_alone_is_one_line_and_exit_code_2_and_leaves_nothing(tmp_path: Path, kind: str) -> None:
     source = BAD[kind].at(tmp_path)
+    store = tmp_path / "store"
     before = sorted(path.name for path in tmp_path.iterdir())
-    done = run_gim("run", source, "--store", tmp_path / "store", cwd=tmp_path, HOME=str(tmp_path))
+    for _ in range(2):  # asked again, the same is said
+        done = run_gim("run", source, "--store", store, cwd=tmp_path, HOME=str(tmp_path))
+        assert done.returncode == 2
+        (line,) = error_lines(done.stderr)
+        assert BAD[kind].said in line
+        assert "Traceback" not in done.stdout
+        assert sorted(path.name for path in tmp_path.iterdir() if path.name != "store") == before
+        assert leftovers(store) == []
+        assert not store.exists() or objects_of(store) == {}
+
+
+def test_a_file_that_the_decoder_refuses_is_not_in_the_store(tmp_path: Path) -> None:
+    source, store = BAD["audio"].at(tmp_path), tmp_path / "store"
+    assert run_gim("run", source, "--store", store, "--quiet").returncode == 2
+    assert objects_of(store) == {}
+    listed = run_gim("ls", "--store", store, "--json")
+    assert (json.loads(listed.stdout), listed.returncode) == ({"videos": []}, 0)
+    (purged,) = error_lines(run_gim("purge", "file-0123456789abcdef", "--yes", "--store", store).stderr)
+    assert "holds nothing of it" in purged
+
+
+@pytest.mark.parametrize("kind", ["missing", "zero_bytes", "text", "hls_file"])
+def test_a_source_that_is_refused_unread_makes_no_store(tmp_path: Path, kind: str) -> None:
+    source = BAD[kind].at(tmp_path)
+    done = run_gim("run", source, "--store", tmp_path / "store")
     assert done.returncode == 2
-    (line,) = error_lines(done.stderr)
-    assert BAD[kind].said in line
-    assert "Traceback" not in done.stdout
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "store") == before
-    assert_whole(tmp_path / "store")
-    assert not any(key.startswith(("frames/", "labels/", "pairs/")) for key in objects_of(tmp_path / "store"))
+    assert BAD[kind].said in done.stderr
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_video_rightly_rejected_is_no_error(still: Path, filled: Path) -> None:

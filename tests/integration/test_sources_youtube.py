@@ -23,12 +23,13 @@ from yt_dlp.extractor.youtube import YoutubeIE, YoutubeSearchIE, YoutubeTabIE
 from yt_dlp.utils import ExtractorError, GeoRestrictedError
 
 from gim.adapters.store_file import FileStore
-from gim.errors import InvalidInput, LicenceRefused, Unavailable
+from gim.errors import InvalidInput, LicenceRefused, NotOffered, Unavailable
 from gim.records import VideoMeta
 from gim.video.config import SourceConfig
 from gim.video.sources.expand import SkippedSource, expand_source
 from gim.video.sources.fetch import fetch_source
 from gim.video.sources.youtube import OpenVideo, client_options
+from gim.video.sources.youtube_runtime import find_javascript
 from tests.integration.faulty_server import FaultyServer, Page, serving
 from tests.integration.test_sources_http import VIDEO
 
@@ -250,13 +251,17 @@ def test_fetch_when_live_then_refused(server, store, work, monkeypatch, status):
     [
         (
             ExtractorError("Private video. Sign in if you've been granted access", expected=True),
-            InvalidInput,
+            NotOffered,
             "Private",
         ),
-        (ExtractorError("Video unavailable. This video has been removed", expected=True), InvalidInput, "removed"),
-        (GeoRestrictedError("not available in your country", countries=["DE"]), InvalidInput, "country"),
+        (ExtractorError("Join this channel to get access to members-only content", expected=True), NotOffered, "Join"),
+        (ExtractorError("Premieres in 3 hours", expected=True), NotOffered, "Premieres"),
+        (ExtractorError("Sign in to confirm your age", expected=True), NotOffered, "age"),
+        (ExtractorError("Video unavailable. This video has been removed", expected=True), NotOffered, "removed"),
+        (GeoRestrictedError("not available in your country", countries=["DE"]), NotOffered, "country"),
         (ExtractorError("Sign in to confirm you’re not a bot", expected=True), Unavailable, "not a bot"),
         (ExtractorError("This content isn't available, try again later", expected=True), Unavailable, "try again"),
+        (ExtractorError("Did not get any data blocks", expected=True), Unavailable, "cannot download"),
         (ExtractorError("Unable to extract yt initial data"), InvalidInput, "a newer one may"),
     ],
 )
@@ -301,8 +306,10 @@ def test_fetch_when_no_format_has_pictures_then_invalid(server, store, work, mon
     page = page_of(server.url("/video"))
     answer_with(monkeypatch, YoutubeIE, {**page, "formats": page["formats"][:1]})
 
-    with pytest.raises(InvalidInput, match="no format of it can be downloaded"):
+    missing = find_javascript().missing
+    with pytest.raises(InvalidInput, match="no format of it can be downloaded") as raised:
         fetch(ID, store, work)
+    assert missing in str(raised.value)
 
 
 def entries_of(*entries: dict[str, Any]) -> dict[str, Any]:
@@ -332,7 +339,7 @@ def test_expand_when_given_a_playlist_then_keeps_order_and_labels_what_it_skips(
 
     assert asked == ["https://www.youtube.com/playlist?list=PLabcdefghijkl"]
     assert [source.location for source in sources] == ["AAAAAAAAAAA", "FFFFFFFFFFF", "GGGGGGGGGGG"]
-    assert [skip.reason for skip in skipped] == ["private", "deleted", "live", "subscriber_only", "not_a_video"]
+    assert [skip.reason for skip in skipped] == ["private", "deleted", "live", "members_only", "not_a_video"]
     assert all(next(expand_source(source.text, CONFIG)) == source for source in sources)
 
 
@@ -346,12 +353,18 @@ def test_expand_when_nobody_listens_then_what_is_skipped_is_raised_after_the_res
 
 
 def test_expand_when_a_list_is_long_then_capped(monkeypatch):
-    many = entries_of(*({"id": f"{i:011d}", "title": "x"} for i in range(50)))
-    answer_with(monkeypatch, YoutubeTabIE, many)
+    entries = [{"id": f"{i:011d}", "title": "x"} for i in range(50)]
+    answer_with(monkeypatch, YoutubeTabIE, entries_of(*entries))
 
-    sources = list(expand_source("@walker", replace(CONFIG, max_videos=7)))
+    skipped: list[SkippedSource] = []
+    sources = list(expand_source("@walker", replace(CONFIG, max_videos=7), on_skip=skipped.append))
 
     assert [source.location for source in sources] == [f"{i:011d}" for i in range(7)]
+    assert [skip.reason for skip in skipped] == ["over_max_videos"]
+    assert "source.max_videos=7" in str(skipped[0].error)
+    answer_with(monkeypatch, YoutubeTabIE, entries_of(*entries))
+    all_of_it = list(expand_source("@walker", replace(CONFIG, max_videos=50)))
+    assert len(all_of_it) == 50
 
 
 def test_expand_when_searching_then_yt_dlp_gets_words_and_number(monkeypatch):

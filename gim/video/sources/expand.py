@@ -8,13 +8,14 @@ relative to the list.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from gim.errors import GimError, InvalidInput
+from gim.errors import GimError, InvalidInput, NotOffered
 from gim.video.config import SourceConfig
 from gim.video.sources import local, youtube
+from gim.video.sources.sniff import refuse_text
 from gim.video.sources.urls import normalise_url
 from gim.video.sources.youtube_urls import YouTubeVideo, read_youtube
 
@@ -33,11 +34,15 @@ class Source:
     kind: Literal["file", "http", "youtube"]
     location: str  # absolute path, normalised URL, or YouTube id
     licence: str = ""  # declared by the user
+    is_listed: bool = field(default=False, compare=False)  # an entry of a playlist, channel or search: nobody named it
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedSource:
-    """A line of a list, or an entry of a playlist, that stands for no video that can be fetched."""
+    """A line of a list, or an entry of a playlist, that stands for no video that can be fetched.
+
+    An entry that its site does not hand out has a `NotOffered` error; everything else is the user's to mend.
+    """
 
     text: str
     reason: str  # a label to count by: `private`, `deleted`, `live`, `not_a_video`, ..., `invalid`, `unavailable`
@@ -60,14 +65,20 @@ def expand_source(
         Unavailable: a playlist, channel or search cannot be read now.
     """
     skipped: list[SkippedSource] = []
+
+    def skip(left_out: SkippedSource) -> None:
+        skipped.append(left_out)
+        if on_skip is not None:
+            on_skip(left_out)
+
     found = 0
-    for source in _expand(text, config, on_skip or skipped.append):
+    for source in _expand(text, config, skip):
         found += 1
         yield source
-    if skipped:
+    if skipped and on_skip is None:
         more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
-        raise type(skipped[0].error)(f"{skipped[0].error}{more}")
-    if not found:
+        raise _like(skipped[0].error, f"{skipped[0].error}{more}")
+    if not found and not skipped:
         raise InvalidInput(f"{_shown(text)}: holds no video")
 
 
@@ -103,8 +114,10 @@ def _expand_one(text: str, config: SourceConfig, skip: Callable[[SkippedSource],
 
 def _existing_path(text: str) -> Path | None:
     """The path that a text names, when something is there (a broken link included)."""
-    if not text.strip() or len(text) > _MAX_TEXT_CHARACTERS or any(ord(character) < 32 for character in text):
-        raise InvalidInput(f"{_shown(text)}: is empty, too long, or holds control characters")
+    if not text.strip() or len(text) > _MAX_TEXT_CHARACTERS:
+        raise InvalidInput(f"{_shown(text)}: {'is too long' if text.strip() else 'is empty'}")
+    if any(ord(character) < 32 for character in text):
+        raise InvalidInput(f"{_shown(text)}: holds control characters; rename it")
     if _URL.match(text):
         return None
     try:
@@ -119,6 +132,7 @@ def _expand_path(text: str, path: Path, config: SourceConfig) -> Iterator[Source
         raise InvalidInput(f"{_shown(text)}: a list cannot name another list")
     if not path.is_dir():
         local.check_file(path, config.max_bytes)
+        refuse_text(path, text)
         yield Source(text, "file", str(path.absolute()))
         return
     for video in local.list_videos(path):
@@ -134,7 +148,7 @@ def _expand_list(path: Path, config: SourceConfig, skip: Callable[[SkippedSource
             yield from _expand_one(_beside(path, text), config, skip)
         except GimError as error:
             reason = "invalid" if isinstance(error, InvalidInput) else "unavailable"
-            skip(SkippedSource(text, reason, type(error)(f"{path}, line {number}: {error}")))
+            skip(SkippedSource(text, reason, _like(error, f"{path}, line {number}: {error}")))
 
 
 def _read_lines(path: Path, config: SourceConfig) -> list[str]:
@@ -160,9 +174,17 @@ def _expand_youtube_list(address: str, config: SourceConfig, skip: Callable[[Ski
         name = f"yt-{entry.youtube_id}" if entry.youtube_id else address
         if entry.unavailable:
             line = f"{name} ({entry.title[:60]!r}) of {address} cannot be taken: {entry.unavailable}"
-            skip(SkippedSource(name, entry.unavailable, InvalidInput(line)))
+            if entry.unavailable == youtube.OVER_MAX_VIDEOS:
+                line = f"{address}: lists more than source.max_videos={config.max_videos} videos: the rest is left out"
+            skip(SkippedSource(name, entry.unavailable, NotOffered(line, entry.unavailable)))
         else:
-            yield Source(f"https://www.youtube.com/watch?v={entry.youtube_id}", "youtube", entry.youtube_id)
+            watch = f"https://www.youtube.com/watch?v={entry.youtube_id}"
+            yield Source(watch, "youtube", entry.youtube_id, is_listed=True)
+
+
+def _like(error: GimError, message: str) -> GimError:
+    """An error of the same kind with another message."""
+    return NotOffered(message, error.reason) if isinstance(error, NotOffered) else type(error)(message)
 
 
 def _shown(text: str) -> str:

@@ -77,6 +77,7 @@ class _Fetch:
         refuse_text(path, str(path))
         self._report(0, before.st_size)
         sha256 = library.sha256_of(path)
+        known = library.find_video(self.store, keys.file_video_id(sha256))
         meta = library.put_video(
             self.store,
             path,
@@ -86,7 +87,8 @@ class _Fetch:
             provenance=self._local_provenance(path),
         )
         if not local.is_unchanged(path, before):
-            library.drop_video(self.store, meta)
+            if known is None:
+                library.drop_video(self.store, meta)
             raise InvalidInput(f"{path}: changed while it was read; try again when it is complete")
         self._report(before.st_size, before.st_size)
         return meta

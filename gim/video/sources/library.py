@@ -96,9 +96,11 @@ def put_video(
 
 
 def drop_video(store: "Store", meta: VideoMeta) -> None:
-    """Take a video's meta and file out again, in this order: without its meta it does not exist."""
+    """Take a video out again: its meta first, for without it the video does not exist; its file; what leads to it."""
     store.delete(keys.video_meta(meta.video_id))
     store.delete(meta.source_key)
+    for alias in source_alias_keys(store, meta.video_id):
+        store.delete(alias)
 
 
 def sha256_of(path: Path) -> str:

@@ -54,10 +54,17 @@ def list_videos(folder: Path) -> Iterator[Path]:
     """Every file with a video's suffix in a folder and below, sorted by path; hidden files and folders are skipped.
 
     Links to files are followed, links to folders are not: they can lead in a circle.
+
+    Raises:
+        InvalidInput: after the last file: a folder cannot be read.
     """
-    for parent, folders, files in os.walk(folder):
+    unreadable: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith(".") and is_video_name(name))
+    if unreadable:
+        more = f" (and {len(unreadable) - 1} folders more)" if len(unreadable) > 1 else ""
+        raise InvalidInput(f"{unreadable[0].filename}: cannot be read ({unreadable[0].strerror}){more}")
 
 
 def read_sidecar(path: Path) -> str:

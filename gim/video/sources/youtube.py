@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gim.errors import GimError, InvalidInput, Unavailable
+from gim.errors import GimError, InvalidInput, NotOffered, Unavailable
 from gim.records import Provenance
 from gim.video.config import SourceConfig
 from gim.video.sources.download import Progress
@@ -21,13 +21,21 @@ from gim.video.sources.library import tool_versions
 from gim.video.sources.licence import UNKNOWN
 from gim.video.sources.sniff import refuse_text, video_extension
 from gim.video.sources.youtube_faults import as_gim_error
+from gim.video.sources.youtube_runtime import RUNTIMES
 
 if TYPE_CHECKING:
     import yt_dlp
 
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _NO_PICTURE = {"[Private video]": "private", "[Deleted video]": "deleted"}
+OVER_MAX_VIDEOS = "over_max_videos"
 _NOT_OVER = frozenset({"is_live", "is_upcoming", "post_live"})
+_AVAILABILITY = {  # yt-dlp's words, and the labels of `NotOffered`
+    "private": "private",
+    "premium_only": "paid",
+    "subscriber_only": "members_only",
+    "needs_auth": "age_restricted",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,8 @@ def open_video(youtube_id: str, config: SourceConfig) -> Iterator[OpenVideo]:
         config: format, patience and limits.
 
     Raises:
-        InvalidInput: private, removed, blocked here, still live, or without a format that can be taken.
+        NotOffered: private, removed, blocked here, still live.
+        InvalidInput: without a format that can be taken.
         Unavailable: YouTube or the network cannot now.
     """
     with _client(config) as client:
@@ -108,12 +117,12 @@ def open_video(youtube_id: str, config: SourceConfig) -> Iterator[OpenVideo]:
         if not info or info.get("id") != youtube_id or info.get("_type", "video") != "video":
             raise InvalidInput(f"yt-{youtube_id}: YouTube answered with another video or none")
         if info.get("live_status") in _NOT_OVER:
-            raise InvalidInput(f"yt-{youtube_id}: is a live stream that is not over yet")
+            raise NotOffered(f"yt-{youtube_id}: is a live stream that is not over yet", "live")
         yield OpenVideo(client, youtube_id, info, config)
 
 
 def list_entries(address: str, config: SourceConfig) -> Iterator[ListEntry]:
-    """The first `max_videos` entries of a playlist, channel or search, in its order.
+    """The first `max_videos` entries of a playlist, channel or search, in order; one more says that it goes on.
 
     Raises:
         InvalidInput: there is no such list.
@@ -125,6 +134,8 @@ def list_entries(address: str, config: SourceConfig) -> Iterator[ListEntry]:
             entries = list(info["entries"]) if "entries" in info else [info]
     for entry in entries[: config.max_videos]:
         yield _read_entry(entry or {})
+    if len(entries) > config.max_videos:
+        yield ListEntry("", "", OVER_MAX_VIDEOS)
 
 
 def discard(youtube_id: str, work_dir: Path) -> None:
@@ -143,7 +154,7 @@ def client_options(config: SourceConfig) -> dict[str, Any]:
         "allowed_extractors": ["youtube", "youtube:(?:tab|playlist|search)"],
         "format": format_chooser(config.max_height),
         "extract_flat": "in_playlist",
-        "playlistend": config.max_videos,
+        "playlistend": config.max_videos + 1,
         "noplaylist": True,
         "continuedl": True,
         "fixup": "never",
@@ -156,6 +167,7 @@ def client_options(config: SourceConfig) -> dict[str, Any]:
         "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), wait_seconds),
         "proxy": "",  # none, not even the environment's
         "cachedir": False,
+        "js_runtimes": {name: {} for name in RUNTIMES},
         "updatetime": False,
         "logger": _Silence(),
         "noprogress": True,
@@ -202,9 +214,8 @@ def _read_entry(entry: dict[str, Any]) -> ListEntry:
         return ListEntry(youtube_id, title, "not_a_video")
     if entry.get("live_status") in _NOT_OVER:
         return ListEntry(youtube_id, title, "live")
-    if entry.get("availability") in {"private", "premium_only", "subscriber_only", "needs_auth"}:
-        return ListEntry(youtube_id, title, str(entry["availability"]))
-    return ListEntry(youtube_id, title, _NO_PICTURE.get(title, ""))
+    unavailable = _AVAILABILITY.get(str(entry.get("availability"))) or _NO_PICTURE.get(title, "")
+    return ListEntry(youtube_id, title, unavailable)
 
 
 def _refuse_large(youtube_id: str, num_bytes: int, config: SourceConfig) -> None:

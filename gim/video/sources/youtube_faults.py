@@ -3,7 +3,8 @@
 import errno
 import re
 
-from gim.errors import GimError, InvalidInput, Unavailable
+from gim.errors import GimError, InvalidInput, NotOffered, Unavailable
+from gim.video.sources.youtube_runtime import find_javascript
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TRANSIENT_STATUS = frozenset({403, 408, 425, 429})  # 403: YouTube's way to say "too fast", or an address gone stale
@@ -13,9 +14,19 @@ _COMES_BACK = re.compile(
 )
 # yt-dlp's downloader raises outside of the exception's own block, so that only its words are left.
 _STATUS = re.compile(r"HTTP Error (\d{3}): ([^.]*)")
-_GIVEN_UP = re.compile(r"\bgot error: |giving up after", re.IGNORECASE)
+_GIVEN_UP = re.compile(r"\bgot error: |giving up after|not get any data|expected \d+ bytes", re.IGNORECASE)
 _NO_FORMAT = re.compile(r"requested format is not available|no video formats found", re.IGNORECASE)
 _OUTDATED = "please report this issue"
+# Why YouTube hands a video to nobody like us, by the words it shows: the first that fits names the reason.
+_NOT_OFFERED = {
+    "private": re.compile(r"private video", re.IGNORECASE),
+    "members_only": re.compile(r"members?[- ]only|channel's members|join this channel", re.IGNORECASE),
+    "age_restricted": re.compile(r"confirm your age|age.restricted|inappropriate for some users", re.IGNORECASE),
+    "paid": re.compile(r"requires payment|purchase|premium members", re.IGNORECASE),
+    "live": re.compile(r"premieres? in|live event will begin|offline|stream recording is not available", re.IGNORECASE),
+    "blocked_here": re.compile(r"(?:in|from) your (?:country|location|region)|geo.?restrict", re.IGNORECASE),
+    "deleted": re.compile(r"unavailable|removed|deleted|no longer available|terminated|does not exist", re.IGNORECASE),
+}
 _PREFIX = re.compile(r"^(?:ERROR: )?(?:\[[\w:+]+\] )?(?:[A-Za-z0-9_-]{11}: )?")
 _MAX_CHARACTERS = 200
 
@@ -28,16 +39,16 @@ def as_gim_error(error: BaseException, name: str) -> GimError:
         name: what the message calls the video or list.
 
     Returns:
-        `Unavailable` for the network, 5xx, 403, 429, a full disk and rate limits; `InvalidInput` for everything that
-        asking again cannot change: private, removed, blocked in this country, age-restricted, unsupported.
+        `Unavailable` for the network, 5xx, 403, 429, a full disk and rate limits; `NotOffered` for what YouTube keeps
+        from us: private, removed, blocked in this country, age-restricted; `InvalidInput` for all else that asking
+        again cannot change.
     """
     said = _first_sentence(str(error))
     for cause in _causes(error):
         if (found := _from_cause(cause, said)) is not None:
             kind, reason = found
             return kind(f"{name}: {reason}")
-    kind, reason = _from_words(str(error), said)
-    return kind(f"{name}: {reason}")
+    return _from_words(str(error), said, name)
 
 
 def _from_cause(cause: BaseException, said: str) -> tuple[type[GimError], str] | None:
@@ -58,19 +69,23 @@ def _from_status(status: int, reason: str) -> tuple[type[GimError], str]:
     return Unavailable if comes_back else InvalidInput, f"YouTube answered {status} {reason}"
 
 
-def _from_words(message: str, said: str) -> tuple[type[GimError], str]:
+def _from_words(message: str, said: str, name: str) -> GimError:
     if found := _STATUS.search(message):
-        return _from_status(int(found[1]), found[2])
+        kind, reason = _from_status(int(found[1]), found[2])
+        return kind(f"{name}: {reason}")
     if _GIVEN_UP.search(message):
-        return Unavailable, f"cannot download ({said})"
+        return Unavailable(f"{name}: cannot download ({said})")
     if _COMES_BACK.search(message):
-        return Unavailable, f"YouTube refuses for now ({said})"
+        return Unavailable(f"{name}: YouTube refuses for now ({said})")
     if _NO_FORMAT.search(message):
-        needed = "for most videos yt-dlp needs a JavaScript runtime (deno) and the package yt-dlp-ejs"
-        return InvalidInput, f"no format of it can be downloaded here; {needed}"
+        missing = find_javascript().missing
+        return InvalidInput(f"{name}: no format of it can be downloaded here{missing and f' ({missing})'}")
     if _OUTDATED in message.lower():
-        return InvalidInput, f"this version of yt-dlp cannot read it ({said}); a newer one may"
-    return InvalidInput, said
+        return InvalidInput(f"{name}: this version of yt-dlp cannot read it ({said}); a newer one may")
+    for reason, words in _NOT_OFFERED.items():
+        if words.search(said):
+            return NotOffered(f"{name}: {said}", reason)
+    return InvalidInput(f"{name}: {said}")
 
 
 def _causes(error: BaseException) -> list[BaseException]:

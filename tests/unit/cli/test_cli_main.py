@@ -98,3 +98,15 @@ def test_the_reader_may_leave_early():
         f'{sys.executable} -c "{code}" | head -c 1', shell=True, capture_output=True, text=True, check=True
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [(">&-", 0, ""), ("2>&-", 0, ""), (">/dev/full", 2, "error: cannot write the output: [Errno 28]")],
+)
+def test_an_output_that_takes_nothing_is_told_apart_from_a_bug(redirection, code, said):
+    command = f"{sys.executable} -m gim ls recipes --json {redirection}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == (1 if said else 0)

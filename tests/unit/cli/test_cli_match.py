@@ -6,7 +6,9 @@ import pytest
 
 from gim import codecs
 from gim.cli.main import run_command
+from gim.cli.match import declared_size
 from gim.geometry.homography import apply_homography
+from tests.unit.video.media import png_bytes
 
 H01 = np.array([[0.9, -0.12, 30.0], [0.1, 0.92, 12.0], [1e-4, 5e-5, 1.0]])
 
@@ -97,10 +99,33 @@ def test_a_name_that_says_no_format_is_refused_before_any_work(tmp_path, capsys)
     assert "match.gif" in capsys.readouterr().err
 
 
-def test_a_folder_that_is_not_there_is_unavailable_and_nothing_is_left(images, tmp_path, capsys):
-    assert run_command(["match", *map(str, images), "--out", str(tmp_path / "absent" / "match.png")]) == 3
-    assert "absent" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("option", ["--out", "--warp", "--npz"])
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, capsys, option):
+    assert run_command(["match", "absent0.png", "absent1.png", option, str(tmp_path / "absent" / "match.png")]) == 2
+    assert f"there is no folder {tmp_path / 'absent'}" in capsys.readouterr().err
+    (tmp_path / "folder.png").mkdir()
+    assert run_command(["match", "absent0.png", "absent1.png", option, str(tmp_path / "folder.png")]) == 2
+    assert "it is a folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.png"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_the_size_that_an_image_states_is_read_before_it_is_decoded(suffix):
+    encode = codecs.encode_png if suffix == ".png" else codecs.encode_jpeg
+    assert declared_size(encode(np.zeros((31, 57, 3), np.uint8))) == (57, 31)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00\x00\xff", b"BM" * 20])
+def test_an_image_that_states_no_size_is_left_to_the_decoder(data):
+    assert declared_size(data) == (0, 0)
+
+
+def test_an_image_too_large_is_refused_unread(images, tmp_path, capsys):
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(png_bytes(30_000, 30_000))
+    assert run_command(["match", str(images[0]), str(bomb)]) == 2
+    assert "30000x30000 pixels exceed limits.max_pixels" in capsys.readouterr().err
+    assert run_command(["match", *map(str, images), "--set", "limits.max_pixels=1000"]) == 2
 
 
 def test_an_unknown_matcher_is_refused_with_those_there_are(images, capsys):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -80,6 +81,73 @@ def test_the_exit_code_says_how_it_went(ran, capsys, videos, interrupted, code):
     out, err = capsys.readouterr()
     assert out == ""
     assert ("the same command continues" in err) == interrupted
+
+
+SKIPPED = VideoSummary(
+    source="https://www.youtube.com/watch?v=BBBBBBBBBBB", status="skipped", rejected={"private": 1}, reason="private"
+)
+
+
+def test_an_entry_of_a_list_that_was_skipped_is_no_error(ran, capsys):
+    ran(KEPT, SKIPPED)
+    assert run_command(["run", "PLabcdefghijkl"]) == 0
+    out, err = capsys.readouterr()
+    assert "skipped: private" in out
+    assert "2 videos (1 kept, 1 skipped), 7 pairs" in out
+    assert err == ""
+    assert run_command(["run", "PLabcdefghijkl", "--json"]) == 0
+    skipped = json.loads(capsys.readouterr().out)["videos"][1]
+    assert (skipped["status"], skipped["rejected"]) == ("skipped", {"private": 1})
+
+
+def test_names_are_shown_as_they_are_and_move_no_cursor(ran, capsys):
+    ran(replace(KEPT, source="[bold]a\x1b[2Jb.mp4"), replace(FAILED, error="c\x1b]0;x\x07.mp4: is\nempty"))
+    assert run_command(["run", "x"]) == 2
+    out, err = capsys.readouterr()
+    assert "[bold]a?[2Jb.mp4" in out
+    assert err == "error: c?]0;x?.mp4: is empty\n"
+
+
+def test_rows_are_not_cut_where_nothing_bounds_them(ran, capsys):
+    name = "x" * 300 + ".mp4"
+    ran(replace(KEPT, source=name))
+    assert run_command(["run", "x"]) == 0
+    assert f"{name}  kept" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("below", ["", "a-file/report.html"])
+def test_a_report_that_cannot_be_written_is_refused_before_any_work(ran, capsys, tmp_path, below):
+    (tmp_path / "a-file").write_text("x")
+    seen = ran(KEPT)
+    assert run_command(["run", "x", "--report", str(tmp_path / below)]) == 2
+    assert seen == {}
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_a_report_that_fails_after_all_takes_nothing_from_the_summary(ran, capsys, tmp_path):
+    ran(KEPT)
+    arguments = ["run", "x", "--store", str(tmp_path / "gone"), "--report", str(tmp_path / "report.html")]
+    assert run_command(arguments) == 2
+    out, err = capsys.readouterr()
+    assert "a.mp4" in out
+    assert "report.html" not in out
+    assert "no store here" in err
+
+
+def test_what_an_interruption_left_undone_is_one_line(ran, capsys):
+    undone = [VideoSummary(source=f"{n}.mp4", status="unfinished", error="not finished") for n in range(3)]
+    ran(KEPT, *undone, FAILED, interrupted=True)
+    assert run_command(["run", "x", "--quiet"]) == 130
+    assert capsys.readouterr().err.splitlines() == [
+        "error: c.mp4: no video stream",
+        "error: interrupted: the same command continues where this one stopped",
+    ]
+
+
+def test_what_stopped_several_videos_alike_is_one_line(ran, capsys):
+    ran(*[VideoSummary(f"{n}.mp4", "unfinished", error="the bus is away", exit_code=3) for n in range(3)])
+    assert run_command(["run", "x", "--quiet"]) == 3
+    assert capsys.readouterr().err == "error: the bus is away\n"
 
 
 def test_people_read_a_table(ran, capsys):

@@ -12,7 +12,11 @@ from gim.runtime.chains import Chains
 from gim.runtime.reconcile import reconcile
 from gim.runtime.run_folder import new_run
 from gim.settings import Settings
+from gim.video.config import SourceConfig
+from gim.video.sources.expand import expand_source
+from gim.video.sources.fetch import fetch_source
 from tests.labelled_clip import SETS, label_clip, settings
+from tests.unit.video.media import write_audio
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +177,20 @@ def test_a_folder_that_is_no_store_is_not_made_one(tmp_path):
     with pytest.raises(ConfigError, match="no store here"):
         reconcile(settings(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
+
+
+def test_a_video_that_is_refused_when_it_is_taken_up_leaves_the_store(tmp_path):
+    source = tmp_path / "talk.mp4"
+    write_audio(source)
+    root = tmp_path / "s"
+    with closing(FileStore(root)) as store:  # as a run leaves it that is killed after the fetch
+        (found,) = expand_source(str(source), SourceConfig())
+        meta = fetch_source(found, store, SourceConfig(), work_dir=tmp_path / "work")
+    shown = []
+    result = reconcile(settings(root), on_snapshot=shown.append)
+    (video,) = result.videos
+    assert (video.video_id, video.status, result.exit_code) == (meta.video_id, "failed", 2)
+    assert "no video stream" in video.error
+    assert _objects(root).keys() == {"gim-store.json"}
+    assert shown[-1].num_videos == 1
+    assert reconcile(settings(root)).videos == []

@@ -6,7 +6,7 @@ import pytest
 
 from gim.adapters.store_file import FileStore
 from gim.errors import Unavailable
-from gim.runtime.run_folder import RunFolder, new_run, remove_ended_runs
+from gim.runtime.run_folder import RunFolder, new_run, remove_ended_runs, running_runs
 from tests.contract.processes import program_until_ready
 
 
@@ -67,3 +67,22 @@ def test_no_room_for_a_run_is_unavailable(root: Path) -> None:
 
 def test_later_runs_sort_later() -> None:
     assert RunFolder(Path("s/.run/20250101T000000-aa")).run_id < RunFolder(Path("s/.run/20250101T000001-00")).run_id
+
+
+def test_a_store_that_cannot_be_written_is_named_with_the_way_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(Unavailable, match=rf"store {root}: permission denied: choose another --store"), new_run(root):
+        pass
+
+
+def test_a_run_that_ended_is_known_to_whoever_may_only_read(root: Path) -> None:
+    with new_run(root):
+        pass
+    (lock,) = root.glob(".run/*/lock")
+    lock.chmod(0o444)
+    assert running_runs(root) == []
+    with new_run(root) as run:
+        assert running_runs(root) == [run.run_id]

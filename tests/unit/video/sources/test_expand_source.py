@@ -160,3 +160,20 @@ def test_expand_when_the_file_is_no_file_then_says_what_it_is(tmp_path, name):
 def test_expand_when_the_url_hides_white_space_then_unsafe():
     with pytest.raises(UnsafeInput):
         expand("http://example.org/a b.mp4")
+
+
+def test_expand_when_a_folder_inside_cannot_be_read_then_the_others_are_found_and_it_is_named(tmp_path, monkeypatch):
+    for name in ("a/1.mp4", "b/2.mp4", "c/3.mp4"):
+        make(tmp_path / name)
+    scandir = os.scandir
+
+    def refuse(path):  # the superuser may read everything
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    expansion = expand_source(str(tmp_path), CONFIG)
+    assert [Path(next(expansion).location).name for _ in range(2)] == ["1.mp4", "3.mp4"]
+    with pytest.raises(InvalidInput, match=r"/b: cannot be read \(Permission denied\)"):
+        next(expansion)
