@@ -8,6 +8,7 @@ whether reader + analysis take more than 1.2 times the wall time of the decoder 
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -28,7 +30,8 @@ from gim.video.analysis import VideoAnalyser
 from gim.video.config import VideoConfig
 from gim.video.decode import FrameSampled, sample_video
 from gim.video.images import choose_form, full_luma, small_luma
-from gim.video.reader import FrameReader
+from gim.video.lane import Lane
+from gim.video.reader import Decoded, FrameReader
 from gim.video.sampling import FrameSampler
 from gim.video.sandbox import child_environment
 
@@ -61,18 +64,26 @@ def decode_luma(path: Path, threads: int) -> None:
 
 
 def decode_and_analyse(path: Path, threads: int) -> None:
-    """Our reader and the analyser, in one lane."""
+    """Our reader and the analyser, side by side as in the decoding process."""
     config = VideoConfig()
+    lane = Lane(is_threaded=threads != 1, max_waiting=4)
     with FrameReader(path, path.name, config.limits, threads=threads) as reader:
         form = choose_form(reader.first.frame, config.sampling.max_long_side)
         analyser = VideoAnalyser(config, form.width, form.height)
         sampler = FrameSampler(reader.timeline.rate, config.sampling)
-        sample, decoded = 0, reader.first
-        for decoded in reader:
+        samples = itertools.count()
+
+        def see(decoded: Decoded, *, is_sample: bool) -> None:
             analyser.see_frame(decoded.index, decoded.time_seconds, small_luma(decoded.frame))
-            if sampler.see(decoded.time_seconds).takes_this:
-                analyser.see_sample(sample, decoded.index, decoded.time_seconds, form.fit(full_luma(decoded.frame)))
-                sample += 1
+            if is_sample:
+                luma = form.fit(full_luma(decoded.frame))
+                analyser.see_sample(next(samples), decoded.index, decoded.time_seconds, luma)
+
+        decoded = reader.first
+        for decoded in reader:
+            is_sample = sampler.see(decoded.time_seconds).takes_this
+            lane.put(partial(see, decoded, is_sample=is_sample))
+        lane.close()
         analyser.finish(decoded.index, decoded.time_seconds)
 
 
