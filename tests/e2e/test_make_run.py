@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gim.synthetic.clip import bundled_clip
 from tests.e2e.commands import ROOT, environment, objects_of
 
 pytestmark = pytest.mark.slow
@@ -61,10 +62,29 @@ def test_make_run_labels_the_bundled_clip_and_says_how_right_it_is(checkout: Pat
 
 
 def test_make_run_of_a_video_of_ones_own_goes_where_it_is_told(checkout: Path) -> None:
-    missing = make(
-        checkout, "run", "VIDEO=absent.mp4", "STORE=elsewhere/store", "REPORT=elsewhere/r.html", "ARGS=--quiet"
-    )
+    (checkout / "my own").mkdir()
+    clip = shutil.copy(bundled_clip()[0], checkout / "my own" / "walk 2.mp4")
+    place = ("STORE=elsewhere/store", "REPORT=elsewhere/r.html")
+    done = make(checkout, "run", f"VIDEO={clip}", *place, "ARGS=--quiet --trim-end 12")
+    assert done.returncode == 0, done.stderr
+    assert (checkout / "elsewhere" / "store" / "gim-store.json").exists()
+    assert "walk 2.mp4" in (checkout / "elsewhere" / "r.html").read_text(encoding="utf-8")
+
+
+def test_make_run_of_an_absent_video_is_one_line_and_leaves_nothing(checkout: Path) -> None:
+    missing = make(checkout, "run", "VIDEO=absent.mp4", "STORE=nowhere/store", "REPORT=nowhere/r.html", "ARGS=--quiet")
     assert missing.returncode != 0
     assert "error: 'absent.mp4': no such file" in missing.stderr
-    assert (checkout / "elsewhere" / "store" / "gim-store.json").exists()
+    assert not (checkout / "nowhere").exists()
     assert not (checkout / "absent.mp4").exists()
+
+
+@pytest.mark.parametrize(("video", "asks"), [("https://youtu.be/dQw4w9WgXcQ", True), ("https://example.org/v", False)])
+def test_make_run_installs_a_javascript_runtime_for_youtube_alone(checkout: Path, video: str, asks: bool) -> None:
+    (checkout / "constraints-youtube.txt").touch()  # nothing in it: pip asks nobody
+    stamp = checkout / ".venv" / ".youtube"
+    stamp.unlink(missing_ok=True)
+    done = make(checkout, "run", f"VIDEO={video}", "ARGS=--recipe absent")  # refused before anything is fetched
+    assert done.returncode != 0
+    assert "absent" in done.stderr
+    assert stamp.exists() == asks, done.stderr
