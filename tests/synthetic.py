@@ -6,8 +6,10 @@ Thin conveniences over `gim.synthetic`; everything is a pure function of its arg
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -236,3 +238,17 @@ def small_clip(
         still = cameras.pan((-2.6, -0.9, 1.5), yaw_deg=24.0, deg_per_second=0.0)
         shots.append(ShotPlan("still", "room", seed + 1, still, still_seconds, {"texels_per_metre": 48.0}))
     return write_clip(path, ClipPlan(tuple(shots), *size, fps, supersample=1, logo=logo), crf=20, preset="ultrafast")
+
+
+def write_wall(path: Path) -> None:
+    """A second of film, rendered in no time: a camera that slides along a wall full of texture."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 160, 3), dtype=np.uint8)
+    wall = cv2.GaussianBlur(cv2.resize(noise, (640, 240), interpolation=cv2.INTER_CUBIC), (0, 0), 1.2)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.time_base = 320, 240, "yuv420p", Fraction(1, 10)
+        for index in range(12):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(wall[:, 20 * index : 20 * index + 320]), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())

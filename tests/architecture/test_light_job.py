@@ -3,12 +3,10 @@
 import json
 import subprocess
 import sys
-from fractions import Fraction
 
-import av
-import cv2
-import numpy as np
 import pytest
+
+from tests.synthetic import write_wall
 
 _ABSENT = ["torch", "kafka", "confluent_kafka", "minio", "grpc", "grpc_tools", "pytest", "hypothesis"]
 _RUN = f"""
@@ -24,18 +22,8 @@ sys.exit(code or (99 if loaded else 0))
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """A second of film: a camera that slides along a wall full of texture."""
     path = tmp_path_factory.mktemp("clip") / "wall.mp4"
-    noise = np.random.default_rng(0).integers(0, 256, (60, 160, 3), dtype=np.uint8)
-    wall = cv2.GaussianBlur(cv2.resize(noise, (640, 240), interpolation=cv2.INTER_CUBIC), (0, 0), 1.2)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt, stream.time_base = 320, 240, "yuv420p", Fraction(1, 10)
-        for index in range(12):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(wall[:, 20 * index : 20 * index + 320]), "rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 10)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    write_wall(path)
     return path
 
 

@@ -1,6 +1,5 @@
 """The SQLite bus: the Bus contract, and what only one file shared by processes can go wrong with."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from gim.adapters.bus_sqlite import SqliteBus
 from gim.errors import ConfigError, Unavailable
 from tests.contract.bus_contract import BusContract, OpenBus, bus_machine, publish, take, take_all
 from tests.contract.processes import program_until_ready, run_program
+from tests.small_disk import run_on_small_disk
 
 TestSqliteBusMachine = bus_machine(lambda folder: SqliteBus(folder / "bus", survive_power_cut=False)).TestCase
 
@@ -221,9 +221,6 @@ def test_locked_file_is_unavailable_and_what_was_published_is_kept(path: Path) -
 
 
 def test_full_disk_is_unavailable_and_nothing_is_half_published(path: Path, tmp_path: Path) -> None:
-    mount = f"mount -t tmpfs -o size=1m none {tmp_path}"
-    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount a file system")
     program = (
         program_of(path)
         + """
@@ -238,13 +235,7 @@ except Unavailable as error:
 print(bus.topics())
 """
     )
-    done = subprocess.run(
-        ["unshare", "-rm", "sh", "-ec", f'{mount} && {sys.executable} -c "$PROGRAM"'],
-        env={**os.environ, "PROGRAM": program},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_on_small_disk(tmp_path, "1m", f'{sys.executable} -c "$1"', program)
     message, topics = done.stdout.splitlines()
     assert "the disk is full: free some space" in message
     assert topics == "{'t': 1}"

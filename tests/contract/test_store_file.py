@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from gim.adapters.store_file import MARKER, FileStore
 from gim.errors import ConfigError, InvalidInput, KeyMissing, Unavailable
 from tests.contract.processes import program_until_ready, run_program
 from tests.contract.store_contract import OpenStore, StoreContract, store_machine
+from tests.small_disk import run_on_small_disk
 
 TestFileStoreMachine = store_machine(FileStore).TestCase
 
@@ -203,25 +204,14 @@ print([str(path) for path in (store.root / '.tmp').rglob('*') if path.is_file()]
 """
 
 
-@pytest.fixture
-def run_on_small_disk(tmp_path: Path) -> Callable[[str, str], list[str]]:
-    """Runs a program on a store with an object `small`, in a tmpfs of 2 MB that only it can see."""
-    mount = f"mount -t tmpfs -o size=2m none {tmp_path}"
-    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount a file system")
-
-    def run(after_setup: str, program: str) -> list[str]:
-        setup = program_of(tmp_path / "store") + "store.put('small', b'x' * 1000)\nstore.close()"
-        python = f"{sys.executable} -c"
-        script = f'{mount} && {python} "$SETUP" && {after_setup} && {python} "$PROGRAM"'
-        environment = {**os.environ, "SETUP": setup, "PROGRAM": program_of(tmp_path / "store") + program}
-        done = subprocess.run(
-            ["unshare", "-rm", "sh", "-ec", script], env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
-
-    return run
+def run_on_small_store(folder: Path, after_setup: str, program: str) -> list[str]:
+    """What a program prints on a store with an object `small`, in a file system of 2 MB at `folder`."""
+    setup = program_of(folder / "store") + "store.put('small', b'x' * 1000)\nstore.close()"
+    python = f"{sys.executable} -c"
+    script = f'{python} "$1" && {after_setup} && {python} "$2"'
+    done = run_on_small_disk(folder, "2m", script, setup, program_of(folder / "store") + program)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 BIG_PUTS = [
@@ -233,19 +223,17 @@ BIG_PUTS = [
 
 
 @pytest.mark.parametrize("call", BIG_PUTS)
-def test_full_disk_is_unavailable_in_one_line_and_leaves_nothing(
-    run_on_small_disk: Callable[[str, str], list[str]], call: str
-) -> None:
-    caught, listed, leftovers = run_on_small_disk("true", CATCH.format(call=call))
+def test_full_disk_is_unavailable_in_one_line_and_leaves_nothing(tmp_path: Path, call: str) -> None:
+    caught, listed, leftovers = run_on_small_store(tmp_path, "true", CATCH.format(call=call))
     assert caught.startswith("DiskFull | ")
     assert "disk is full: free some space" in caught
     assert listed == "['small'] True"
     assert leftovers == "[]"
 
 
-def test_read_only_store_can_be_read(run_on_small_disk: Callable[[str, str], list[str]], tmp_path: Path) -> None:
+def test_read_only_store_can_be_read(tmp_path: Path) -> None:
     remount = f"mount -o remount,ro {tmp_path}"
-    caught, listed, _ = run_on_small_disk(remount, CATCH.format(call="store.put('big', b'')"))
+    caught, listed, _ = run_on_small_store(tmp_path, remount, CATCH.format(call="store.put('big', b'')"))
     assert caught.startswith("Unavailable | ")
     assert "read-only" in caught
     assert listed == "['small'] True"

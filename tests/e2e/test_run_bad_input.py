@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.bad_sources import BAD
 from tests.e2e.commands import ROOT, environment, error_lines, leftovers, objects_of, run_gim
+from tests.small_disk import run_on_small_disk
 from tests.synthetic import small_clip
 
 FIELDS = {
@@ -165,14 +166,9 @@ def test_a_damaged_object_of_the_store_is_one_line_and_exit_code_2(
 def on_a_small_disk(mount: Path, size: str, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Run `gim` where `mount` is a file system of this size; its files are listed after what it says."""
     mount.mkdir()
-    on = f"mount -t tmpfs -o size={size} none {mount}"
-    if subprocess.run(["unshare", "-rm", "sh", "-c", on], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount a file system")
-    script = f'{on} && {{ "$@"; code=$?; find {mount} -type f | grep -v /.run/ >&2; exit $code; }}'
-    command = ["unshare", "-rm", "sh", "-c", script, "sh", sys.executable, "-m", "gim", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=300, cwd=ROOT, env=environment(**more)
-    )
+    script = f'{{ "$@"; code=$?; find {mount} -type f | grep -v /.run/ >&2; exit $code; }}'
+    command = [sys.executable, "-m", "gim", *map(str, arguments)]
+    return run_on_small_disk(mount, size, script, *command, timeout=300, cwd=ROOT, env=environment(**more))
 
 
 @pytest.mark.slow

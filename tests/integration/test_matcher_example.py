@@ -6,14 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
-from fractions import Fraction
 
-import av
-import cv2
-import numpy as np
 import pytest
 
 from tests.architecture.tree import ROOT
+from tests.synthetic import write_wall
 
 _PAGE = ROOT / "docs" / "adding-a-matcher.md"
 
@@ -49,16 +46,7 @@ def test_it_keeps_the_contract(checkout):
 
 
 def test_it_labels_a_video_beside_another(checkout, tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (60, 160, 3), dtype=np.uint8)
-    wall = cv2.GaussianBlur(cv2.resize(noise, (640, 240), interpolation=cv2.INTER_CUBIC), (0, 0), 1.2)
-    with av.open(str(tmp_path / "wall.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt, stream.time_base = 320, 240, "yuv420p", Fraction(1, 10)
-        for index in range(12):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(wall[:, 20 * index : 20 * index + 320]), "rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 10)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+    write_wall(tmp_path / "wall.mp4")
     words = ["gim", "run", str(tmp_path / "wall.mp4"), "--store", str(tmp_path / "store"), "--json"]
     done = run(checkout, *words, "--matchers", "rootsift,upright_sift")
     assert done.returncode == 0, done.stderr

@@ -25,6 +25,7 @@ from gim.runtime.journal import RunSnapshot
 from gim.runtime.retry import RetryPolicy
 from gim.stages.base import Stage
 from tests.integration.pipeline import build, requests, video_id_of
+from tests.small_disk import run_on_small_disk
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -318,18 +319,8 @@ print([path for path in Path({store!r}).rglob(".tmp/*/*")])
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_full_disk_ends_the_run_with_one_clear_line(root: Path, jobs: int) -> None:
-    mount = f"mount -t tmpfs -o size=3m none {root}"
-    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount a file system")
     program = FILL.format(root=str(ROOT), store=str(root / "store"), jobs=jobs)
-    done = subprocess.run(
-        ["unshare", "-rm", "sh", "-ec", f'{mount} && {sys.executable} -c "$PROGRAM"'],
-        env={**os.environ, "PROGRAM": program},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run_on_small_disk(root, "3m", f'{sys.executable} -c "$1"', program, timeout=60)
     assert done.stderr == ""
     said, leftovers = done.stdout.splitlines()
     assert "the disk is full: free some space" in said
