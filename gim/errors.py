@@ -16,6 +16,8 @@ GimError
 A message is one line that names the thing and, where there is one, the way out.
 """
 
+import errno
+
 
 class GimError(Exception):
     """Base of every expected error."""
@@ -68,6 +70,11 @@ class DiskFull(Unavailable):
     """A disk or quota has no room left; the same command goes on once there is."""
 
     exit_code = 2
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether an error of the system says that a disk or quota has no room left."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class KeyMissing(GimError):

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gim.errors import ConfigError, DiskFull, GimError, InvalidInput, KeyMissing, Unavailable
+from gim.errors import ConfigError, DiskFull, GimError, InvalidInput, KeyMissing, Unavailable, is_disk_full
 from gim.keys import validate_key, validate_prefix
 
 FORMAT = 1  # of the layout on disk; another number is refused
@@ -345,5 +345,5 @@ def _translated(error: OSError, path: Path) -> GimError:
             return InvalidInput(f"{path}: an object and a folder of other objects cannot have the same name")
         case errno.EXDEV:
             return ConfigError(f"{path}: on another file system than the store's root; a store lives on one")
-    kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
+    kind = DiskFull if is_disk_full(error) else Unavailable
     return kind(f"{path}: {_WAY_OUT.get(error.errno or 0, error.strerror or str(error))}")

@@ -1,6 +1,5 @@
 """A folder that appears whole or not at all: written beside its place under a hidden name, then renamed."""
 
-import errno
 import fcntl
 import os
 import shutil
@@ -8,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gim.errors import GimError, InvalidInput, Unavailable
+from gim.errors import GimError, InvalidInput, Unavailable, is_disk_full
 
 DESCRIPTION = "export.json"  # in every export: what it is; also the proof that a folder may be replaced
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_BYTES = 64 * 2**10  # less free space than this is none, for libraries that hide the reason of a failed write
 
 
@@ -92,7 +90,7 @@ def _reason(error: BaseException, folder: Path) -> str:
     """What the disk has to do with an error; empty when it is no error of writing."""
     if isinstance(error, (GimError, KeyboardInterrupt, SystemExit)):
         return ""
-    full = isinstance(error, OSError) and error.errno in _FULL
+    full = isinstance(error, OSError) and is_disk_full(error)
     if full or (isinstance(error, (OSError, RuntimeError)) and shutil.disk_usage(folder).free < _FULL_BYTES):
         return "the disk is full: free some space, then run the same command again"
     return error.strerror or str(error) if isinstance(error, OSError) else ""

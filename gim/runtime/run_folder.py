@@ -5,7 +5,6 @@ undone, perhaps with other settings, is not finished behind the user's back, and
 other's messages. Nothing is lost by it: the store is the truth, and the same command finds what is there and goes on.
 """
 
-import errno
 import fcntl
 import os
 import shutil
@@ -15,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gim.errors import DiskFull, Unavailable
+from gim.errors import DiskFull, Unavailable, is_disk_full
 
 _RUNS = ".run"  # a name with a dot is no key of the store
 _LOCK = "lock"
@@ -66,7 +65,7 @@ def new_run(store_root: Path) -> Iterator[RunFolder]:
         run.journals.mkdir(parents=True)
         lock = os.open(run.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise DiskFull(f"store {store_root}: the disk is full: free some space, then run the same again") from error
         way_out = "choose another --store, or allow this user to write there"
         raise Unavailable(f"store {store_root}: {(error.strerror or str(error)).lower()}: {way_out}") from error

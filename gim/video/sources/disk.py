@@ -1,15 +1,12 @@
 """The work directory of downloads: one writer per file, and a full disk said in one line."""
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gim.errors import DiskFull, Unavailable
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+from gim.errors import DiskFull, Unavailable, is_disk_full
 
 
 @contextmanager
@@ -23,7 +20,7 @@ def disk_errors_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if is_disk_full(error):
             path.unlink(missing_ok=True)
             raise DiskFull(f"no space left on the disk of {path.parent}: free some, or set another --store") from error
         raise Unavailable(f"cannot write {path}: {error.strerror}") from error

@@ -1,12 +1,10 @@
 """Which of the project's errors an exception of yt-dlp is: retry later, or never. Reads classes first, then words."""
 
-import errno
 import re
 
-from gim.errors import GimError, InvalidInput, NotOffered, Unavailable
+from gim.errors import GimError, InvalidInput, NotOffered, Unavailable, is_disk_full
 from gim.video.sources.youtube_runtime import find_javascript
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _TRANSIENT_STATUS = frozenset({403, 408, 425, 429})  # 403: YouTube's way to say "too fast", or an address gone stale
 # What yt-dlp says of a refusal that passes, in words only: no class tells it from a removed video.
 _COMES_BACK = re.compile(
@@ -59,7 +57,7 @@ def _from_cause(cause: BaseException, said: str) -> tuple[type[GimError], str] |
     if isinstance(cause, TransportError):
         return Unavailable, f"cannot reach YouTube ({said})"
     if isinstance(cause, OSError):
-        what = "no space left on the disk" if cause.errno in _FULL else cause.strerror or said
+        what = "no space left on the disk" if is_disk_full(cause) else cause.strerror or said
         return Unavailable, f"cannot download ({what})"
     return None
 
