@@ -26,9 +26,9 @@ class RobustFitConfig:
     """How a fundamental matrix is fitted. Defaults: bench/robust_fit.py; the original's labels: 0.5 px, 100,000."""
 
     estimator: Literal["magsac", "poselib"] = (
-        "magsac"  # as good where outliers are few, better beyond 60 %, 2-4x faster
+        "magsac"  # as good where outliers are few, better beyond 60 %, 3-9x faster
     )
-    threshold_px: float = 1.0  # Sampson distance, exclusive; 0.5 loses 7 to 10 % of the right ones
+    threshold_px: float = 1.0  # Sampson distance, exclusive; 0.5 loses 7 to 14 % of the right ones
     confidence: float = 0.999999  # of having drawn an all-inlier sample, at which the search stops
     max_iterations: int = 20_000  # samples drawn at most, reached beyond 60 % outliers only: about 20 ms
     seed: int = 0

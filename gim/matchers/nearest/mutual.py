@@ -14,7 +14,7 @@ from gim.records import BoolArray, Float32Array, Float64Array, Int32Array
 IndexArray = npt.NDArray[np.intp]
 
 _LARGE = 3000**2  # dot products, from which on bounds pay
-_BLOCK_ROWS = 256  # measured: within 15 % of a bare matrix product of the same shape at 2,000 to 30,000 descriptors
+_BLOCK_ROWS = 256  # their dot products stay near the processor; bench/matching.py
 
 
 def match_mutual(
@@ -72,14 +72,14 @@ def match_bounded(
 ) -> tuple[IndexArray, IndexArray, Float32Array]:
     """The same, computing whole rows and columns of dot products only where bounds leave a doubt (about a tenth)."""
     bounds = bound_nearest(descriptors0, descriptors1, block_rows)
-    nearest, best = bounds.nearest, _products(descriptors0, descriptors1[bounds.nearest])
+    nearest = bounds.nearest.copy()
+    best = _products(descriptors0, descriptors1[nearest])
     is_clear = _is_clear(best, bounds.second, ratio)  # then `nearest` is nearest indeed
     # Two exact dot products bound from below what the second nearest has.
     second = np.minimum(best, _products(descriptors0, descriptors1[bounds.runner_up]))
     best_of_column = np.full(len(descriptors1), -np.inf, np.float32)
     np.maximum.at(best_of_column, nearest, best)
     doubtful = np.flatnonzero(~is_clear & _is_clear(bounds.best, second, ratio))
-    nearest, best = nearest.copy(), best.copy()
     nearest[doubtful], best[doubtful], second, _ = _nearest_two(descriptors0[doubtful], descriptors1, block_rows)
     is_clear[doubtful] = _is_clear(best[doubtful], second, ratio)
     np.maximum.at(best_of_column, nearest[doubtful], best[doubtful])
