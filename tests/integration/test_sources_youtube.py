@@ -23,7 +23,7 @@ from yt_dlp.extractor.youtube import YoutubeIE, YoutubeSearchIE, YoutubeTabIE
 from yt_dlp.utils import ExtractorError, GeoRestrictedError
 
 from gim.adapters.store_file import FileStore
-from gim.errors import InvalidInput, LicenceRefused, NotOffered, Unavailable
+from gim.errors import DiskFull, InvalidInput, LicenceRefused, NotOffered, Unavailable
 from gim.records import VideoMeta
 from gim.video.config import SourceConfig
 from gim.video.sources.expand import SkippedSource, expand_source
@@ -420,6 +420,6 @@ def test_fetch_when_the_disk_fills_up_then_unavailable_in_one_line(server, store
     work.mkdir()
     (work / f"yt-{ID}-00000000.video.part").symlink_to("/dev/full")
 
-    with pytest.raises(Unavailable, match="no space left on the disk"):
+    with pytest.raises(DiskFull, match="no space left on the disk"):
         fetch(ID, store, work)
     assert list(store.list()) == []

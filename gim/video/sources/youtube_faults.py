@@ -2,7 +2,7 @@
 
 import re
 
-from gim.errors import GimError, InvalidInput, NotOffered, Unavailable, is_disk_full
+from gim.errors import DiskFull, GimError, InvalidInput, NotOffered, Unavailable, is_disk_full
 from gim.video.sources.youtube_runtime import find_javascript
 
 _TRANSIENT_STATUS = frozenset({403, 408, 425, 429})  # 403: YouTube's way to say "too fast", or an address gone stale
@@ -57,8 +57,9 @@ def _from_cause(cause: BaseException, said: str) -> tuple[type[GimError], str] |
     if isinstance(cause, TransportError):
         return Unavailable, f"cannot reach YouTube ({said})"
     if isinstance(cause, OSError):
-        what = "no space left on the disk" if is_disk_full(cause) else cause.strerror or said
-        return Unavailable, f"cannot download ({what})"
+        if is_disk_full(cause):
+            return DiskFull, "cannot download (no space left on the disk)"
+        return Unavailable, f"cannot download ({cause.strerror or said})"
     return None
 
 
