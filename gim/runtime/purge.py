@@ -17,8 +17,8 @@ from gim import codecs, keys
 from gim.errors import InvalidInput, Unavailable
 from gim.ports.store import Store
 from gim.runtime.run_folder import remove_ended_runs, running_runs
+from gim.transfer.download import discard
 from gim.video.sources import youtube
-from gim.video.sources.download import discard
 from gim.video.sources.library import source_alias_keys
 
 _DATASETS = "datasets/"

@@ -22,8 +22,8 @@ from gim.adapters.store_file import FileStore
 from gim.errors import InvalidInput, LicenceRefused, Unavailable, UnsafeInput
 from gim.ports.telemetry import NullTelemetry
 from gim.records import VideoMeta
+from gim.transfer import addresses
 from gim.video.config import SourceConfig
-from gim.video.sources import addresses
 from gim.video.sources.expand import Source, expand_source
 from gim.video.sources.fetch import fetch_source, video_metas
 from gim.video.sources.library import sha256_of, source_alias_keys

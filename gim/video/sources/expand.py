@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from gim.errors import GimError, InvalidInput, NotOffered
+from gim.transfer.urls import normalise_url
 from gim.video.config import SourceConfig
 from gim.video.sources import local, youtube
 from gim.video.sources.sniff import refuse_text
-from gim.video.sources.urls import normalise_url
 from gim.video.sources.youtube_urls import YouTubeVideo, read_youtube
 
 _LIST_SUFFIXES = frozenset({".txt", ".list"})

@@ -11,15 +11,16 @@ from gim.errors import InvalidInput
 from gim.ports.store import Store
 from gim.ports.telemetry import NullTelemetry, Telemetry
 from gim.records import Provenance, VideoMeta
+from gim.transfer.disk import exclusive
+from gim.transfer.download import discard, download_file
+from gim.transfer.limits import TransferLimits
+from gim.transfer.urls import without_query
 from gim.video.config import SourceConfig
 from gim.video.sources import library, local, youtube
-from gim.video.sources.disk import exclusive
-from gim.video.sources.download import discard, download_file
 from gim.video.sources.expand import Source
 from gim.video.sources.library import video_metas
 from gim.video.sources.licence import LOCAL, UNKNOWN, check_licence
 from gim.video.sources.sniff import refuse_text, video_extension
-from gim.video.sources.urls import without_query
 
 __all__ = ["fetch_source", "video_metas"]
 
@@ -102,7 +103,7 @@ class _Fetch:
             known = library.find_alias(self.store, url)
             if known is not None:
                 return known
-            final_url = without_query(download_file(url, part, self.config, self._report))
+            final_url = without_query(download_file(url, part, _transfer_limits(self.config), self._report))
             try:
                 refuse_text(part, shown)
             except InvalidInput:
@@ -166,6 +167,20 @@ class _Fetch:
             licence_from="user" if self.source.licence else "site" if licence != UNKNOWN else "",
             licence_seen=self.today().isoformat(),
         )
+
+
+def _transfer_limits(config: SourceConfig) -> TransferLimits:
+    return TransferLimits(
+        what="a video file",
+        settings="source.",
+        if_disk_is_full="free some, or set another --store",
+        allow_private_addresses=config.allow_private_addresses,
+        max_bytes=config.max_bytes,
+        timeout_seconds=config.timeout_seconds,
+        max_attempts=config.max_attempts,
+        first_wait_seconds=config.first_wait_seconds,
+        max_wait_seconds=config.max_wait_seconds,
+    )
 
 
 def _recordable(text: str) -> str:

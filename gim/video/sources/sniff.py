@@ -1,9 +1,9 @@
 """Tells text from video by the first bytes: no web page, list or script reaches the decoder. Decodes nothing."""
 
-import codecs
 from pathlib import Path
 
 from gim.errors import InvalidInput, UnsafeInput
+from gim.transfer.text import describe_text
 
 _HEAD_BYTES = 4096
 _VIDEO_SUFFIXES = frozenset(
@@ -24,22 +24,6 @@ def video_extension(name: str) -> str:
     """The suffix to store a video under, without the dot; `bin` when its own says nothing."""
     suffix = Path(name).suffix.lower()
     return suffix[1:] if suffix in _VIDEO_SUFFIXES else "bin"
-
-
-def describe_text(head: bytes) -> str:
-    """What kind of text a file begins with; empty when it does not begin with text."""
-    try:
-        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)  # a character cut at the end is fine
-    except UnicodeDecodeError:
-        return ""
-    if not text or not all(character.isprintable() or character.isspace() for character in text):
-        return ""
-    start = text.lstrip().lower()
-    if start.startswith("#extm3u"):
-        return "a list of other addresses (HLS)"
-    if "<mpd" in start:
-        return "a list of other addresses (DASH)"
-    return "a web page" if start.startswith("<") else "text"
 
 
 def refuse_text(path: Path, name: str) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from gim.errors import GimError, InvalidInput, NotOffered, Unavailable
 from gim.records import Provenance
+from gim.transfer.download import Progress
 from gim.video.config import SourceConfig
-from gim.video.sources.download import Progress
 from gim.video.sources.formats import format_chooser
 from gim.video.sources.library import tool_versions
 from gim.video.sources.licence import UNKNOWN

@@ -10,11 +10,11 @@ from gim import codecs, keys
 from gim.adapters.store_file import FileStore
 from gim.errors import InvalidInput, UnsafeInput
 from gim.records import VideoMeta
+from gim.transfer.text import describe_text
 from gim.video.config import SourceConfig
 from gim.video.sources import library
 from gim.video.sources.expand import Source, expand_source
 from gim.video.sources.fetch import fetch_source, video_metas
-from gim.video.sources.sniff import describe_text
 
 CONFIG = SourceConfig()
 VIDEO = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 40

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential, wait_random
 
-from gim.errors import InvalidInput, Unavailable
-from gim.video.config import SourceConfig
-from gim.video.sources.connection import open_url
-from gim.video.sources.disk import disk_errors_named
-from gim.video.sources.faults import TransferFault, faults_named
-from gim.video.sources.sniff import describe_text
-from gim.video.sources.urls import without_query
+from gim.errors import DiskFull, InvalidInput, Unavailable
+from gim.transfer.connection import open_url
+from gim.transfer.disk import disk_errors_named
+from gim.transfer.faults import TransferFault, faults_named
+from gim.transfer.limits import TransferLimits
+from gim.transfer.text import describe_text
+from gim.transfer.urls import without_query
 
 _READ_BYTES = 256 * 1024
 _PROGRESS_BYTES = 1024 * 1024  # an attempt that brought as much does not count as failed
@@ -50,13 +50,13 @@ class _Validator:
         return any(a and b and a != b for a, b in ((self.etag, other.etag), (self.last_modified, other.last_modified)))
 
 
-def download_file(url: str, path: Path, config: SourceConfig, report: Progress) -> str:
+def download_file(url: str, path: Path, limits: TransferLimits, report: Progress) -> str:
     """Make `path` hold all bytes of a URL, resuming from what it holds already.
 
     Args:
         url: normalised.
         path: complete only once this function has returned; a small file lies beside it until `discard`.
-        config: limits, patience, and whether private addresses are allowed.
+        limits: bounds, patience, and whether private addresses are allowed.
         report: told how far the transfer is.
 
     Returns:
@@ -66,7 +66,7 @@ def download_file(url: str, path: Path, config: SourceConfig, report: Progress) 
         InvalidInput: the server says no, or sends a page, or more than `max_bytes`.
         Unavailable: network or server failed `max_attempts` times without progress, or the disk is full.
     """
-    transfer = _Transfer(url, path, config, report)
+    transfer = _Transfer(url, path, limits, report)
     retrying = Retrying(
         retry=retry_if_exception_type(TransferFault),
         stop=transfer.is_hopeless,
@@ -93,23 +93,23 @@ def _validator_path(path: Path) -> Path:
 class _Transfer:
     """One file's transfer over all its attempts."""
 
-    def __init__(self, url: str, path: Path, config: SourceConfig, report: Progress) -> None:
+    def __init__(self, url: str, path: Path, limits: TransferLimits, report: Progress) -> None:
         self.url = url
         self.path = path
-        self.config = config
+        self.limits = limits
         self.report = report
         self.validator_path = _validator_path(path)
         self._failures = 0
         self._best_bytes = self._held_bytes()
-        first = config.first_wait_seconds
-        self._backoff = wait_exponential(multiplier=first, max=config.max_wait_seconds) + wait_random(0, first)
+        first = limits.first_wait_seconds
+        self._backoff = wait_exponential(multiplier=first, max=limits.max_wait_seconds) + wait_random(0, first)
 
     def is_hopeless(self, state: RetryCallState) -> bool:
         """Tenacity's `stop`: too many attempts in a row without progress, or the server asks to wait too long."""
         held = self._held_bytes()
         self._failures = 1 if held >= self._best_bytes + _PROGRESS_BYTES else self._failures + 1
         self._best_bytes = max(self._best_bytes, held)
-        return self._failures >= self.config.max_attempts or _asked_seconds(state) > self.config.max_wait_seconds
+        return self._failures >= self.limits.max_attempts or _asked_seconds(state) > self.limits.max_wait_seconds
 
     def wait_seconds(self, state: RetryCallState) -> float:
         """Tenacity's `wait`: exponential with jitter, and never shorter than the server's Retry-After."""
@@ -118,7 +118,7 @@ class _Transfer:
     def why_given_up(self, fault: TransferFault) -> str:
         """What to add to the last fault's line."""
         asked = fault.retry_after_seconds
-        if asked > self.config.max_wait_seconds:
+        if asked > self.limits.max_wait_seconds:
             return f", and asks to come back after {asked:.0f} seconds"
         return f" (given up after {self._failures} attempts; the same command continues)"
 
@@ -130,7 +130,7 @@ class _Transfer:
             headers |= {"Range": f"bytes={held}-", "If-Range": validator.if_range}
         else:
             held = 0
-        with open_url(self.url, headers, self.config) as (final_url, response):
+        with open_url(self.url, headers, self.limits) as (final_url, response):
             span = self._body_span(response, held, validator)
             if span is not None:
                 self._receive(response, *span)
@@ -163,13 +163,13 @@ class _Transfer:
 
     def _begin(self, validator: _Validator) -> None:
         """Empty the file, then note what is about to be written into it: in this order a crash loses bytes only."""
-        with disk_errors_named(self.path):
+        with disk_errors_named(self.path, self.limits.if_disk_is_full):
             self.path.write_bytes(b"")
             self.validator_path.write_text(json.dumps(asdict(validator)))
 
     def _receive(self, response: HTTPResponse, start: int, total: int) -> None:
         self._check_room(start, total)
-        with disk_errors_named(self.path), self.path.open("ab") as file:
+        with disk_errors_named(self.path, self.limits.if_disk_is_full), self.path.open("ab") as file:
             done = self._copy(response, file, start, total)
             file.flush()
             os.fsync(file.fileno())
@@ -181,29 +181,30 @@ class _Transfer:
         done = reported = start
         expect_text = bool(_TEXT_TYPE.match(response.headers.get("Content-Type", "")))
         while not total or done < total:
-            with faults_named(self.url):
+            with faults_named(self.url, self.limits):
                 block = response.read1(_READ_BYTES)
             if not block:
                 break
             if expect_text and done == start == 0 and (kind := describe_text(block[:4096])):
-                self._refuse(f"the server sent {kind}, not a video file")
+                self._refuse(f"the server sent {kind}, not {self.limits.what}")
             file.write(block)
             done += len(block)
-            if done > self.config.max_bytes:
-                self._refuse(f"is larger than source.max_bytes ({self.config.max_bytes})")
+            if done > self.limits.max_bytes:
+                self._refuse(f"is larger than {self.limits.settings}max_bytes ({self.limits.max_bytes})")
             if done - reported >= _READ_BYTES:
                 self.report(done, total)
                 reported = done
         return done
 
     def _check_room(self, start: int, total: int) -> None:
-        if total > self.config.max_bytes:
-            self._refuse(f"has {total} bytes, more than source.max_bytes ({self.config.max_bytes})")
+        if total > self.limits.max_bytes:
+            self._refuse(f"has {total} bytes, more than {self.limits.settings}max_bytes ({self.limits.max_bytes})")
         free = shutil.disk_usage(self.path.parent).free
         if total - start > free:
             discard(self.path)
-            raise Unavailable(
-                f"{without_query(self.url)}: needs {total - start} bytes, but {self.path.parent} has {free} left"
+            raise DiskFull(
+                f"{without_query(self.url)}: needs {total - start} bytes, but {self.path.parent} has {free} left: "
+                f"{self.limits.if_disk_is_full}"
             )
 
     def _refuse(self, reason: str) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gim.errors import InvalidInput
-from gim.video.sources.urls import normalise_url, without_query
+from gim.transfer.urls import normalise_url, without_query
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 
 from gim.errors import InvalidInput, Unavailable, UnsafeInput
-from gim.video.sources.faults import TransferFault
+from gim.transfer.faults import TransferFault
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

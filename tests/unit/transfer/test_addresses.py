@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from gim.errors import InvalidInput, Unavailable, UnsafeInput
-from gim.video.sources.addresses import is_public, resolve_host
-from gim.video.sources.faults import TransferFault
+from gim.transfer.addresses import is_public, resolve_host
+from gim.transfer.faults import TransferFault
 
 PRIVATE = [
     *("127.0.0.1", "127.8.9.1", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1"),

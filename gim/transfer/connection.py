@@ -14,10 +14,10 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
 from gim.errors import InvalidInput, Unavailable
-from gim.video.config import SourceConfig
-from gim.video.sources.addresses import Endpoint, resolve_host
-from gim.video.sources.faults import TransferFault, faults_named
-from gim.video.sources.urls import normalise_url, without_query
+from gim.transfer.addresses import Endpoint, resolve_host
+from gim.transfer.faults import TransferFault, faults_named
+from gim.transfer.limits import TransferLimits
+from gim.transfer.urls import normalise_url, without_query
 
 _MAX_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -48,14 +48,14 @@ class _PinnedTLSConnection(_PinnedConnection):
 
 @contextmanager
 def open_url(
-    url: str, headers: Mapping[str, str], config: SourceConfig
+    url: str, headers: Mapping[str, str], limits: TransferLimits
 ) -> Iterator[tuple[str, http.client.HTTPResponse]]:
     """GET a URL and follow its redirects; yields the URL that answered and its response of status 200, 206 or 416.
 
     Args:
         url: normalised.
         headers: of the request, sent at every hop.
-        config: whether private addresses are allowed, and the longest silence.
+        limits: whether private addresses are allowed, and the longest silence.
 
     Raises:
         InvalidInput: the server says no (4xx), redirects in a circle, or to where it must not (`UnsafeInput`).
@@ -64,9 +64,9 @@ def open_url(
     """
     hop = url
     for _ in range(_MAX_REDIRECTS):
-        connection = _open_connection(hop, config)
+        connection = _open_connection(hop, limits)
         try:
-            with _request(connection, hop, headers) as response:  # which may own the socket by now
+            with _request(connection, hop, headers, limits) as response:  # which may own the socket by now
                 if response.status not in _REDIRECTS:
                     _check_status(hop, response)
                     yield hop, response
@@ -77,16 +77,16 @@ def open_url(
     raise InvalidInput(f"{without_query(url)}: redirects more than {_MAX_REDIRECTS} times")
 
 
-def _open_connection(url: str, config: SourceConfig) -> _PinnedConnection:
+def _open_connection(url: str, limits: TransferLimits) -> _PinnedConnection:
     parts = urlsplit(url)
     kind = _PinnedTLSConnection if parts.scheme == "https" else _PinnedConnection
     host = parts.hostname or ""
     port = parts.port or kind.default_port
     try:
-        endpoints = resolve_host(host, port, allow_private=config.allow_private_addresses)
+        endpoints = resolve_host(host, port, allow_private=limits.allow_private_addresses)
     except (InvalidInput, Unavailable) as error:
         raise type(error)(f"{without_query(url)}: {error}") from error
-    return kind(host, port, endpoints, config.timeout_seconds)
+    return kind(host, port, endpoints, limits.timeout_seconds)
 
 
 def _connect_first(endpoints: list[Endpoint], timeout_seconds: float) -> socket.socket:
@@ -105,9 +105,11 @@ def _connect_first(endpoints: list[Endpoint], timeout_seconds: float) -> socket.
     raise failure or OSError("no address to connect to")
 
 
-def _request(connection: _PinnedConnection, url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+def _request(
+    connection: _PinnedConnection, url: str, headers: Mapping[str, str], limits: TransferLimits
+) -> http.client.HTTPResponse:
     parts = urlsplit(url)
-    with faults_named(url):
+    with faults_named(url, limits):
         connection.request("GET", parts.path + (f"?{parts.query}" if parts.query else ""), headers=dict(headers))
         return connection.getresponse()
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gim.errors import InvalidInput, Unavailable
-from gim.video.sources.urls import without_query
+from gim.transfer.limits import TransferLimits
+from gim.transfer.urls import without_query
 
 _MAX_CHARACTERS = 120
 
@@ -21,7 +22,7 @@ class TransferFault(Unavailable):
 
 
 @contextmanager
-def faults_named(url: str) -> Iterator[None]:
+def faults_named(url: str, limits: TransferLimits) -> Iterator[None]:
     """Turn what sockets, TLS and HTTP parsing throw inside the block into the project's errors.
 
     Raises:
@@ -34,7 +35,9 @@ def faults_named(url: str) -> Iterator[None]:
     except ssl.SSLCertVerificationError as error:
         raise InvalidInput(f"{shown}: its TLS certificate is not trusted ({error.verify_message})") from error
     except TimeoutError as error:
-        raise TransferFault(f"{shown}: no answer within source.timeout_seconds") from error
+        raise TransferFault(
+            f"{shown}: no answer within {limits.settings}timeout_seconds ({limits.timeout_seconds:g})"
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         raise TransferFault(f"{shown}: {_reason(error)}") from error
 

@@ -10,8 +10,10 @@ from gim.errors import DiskFull, Unavailable, is_disk_full
 
 
 @contextmanager
-def disk_errors_named(path: Path) -> Iterator[None]:
+def disk_errors_named(path: Path, if_full: str = "free some") -> Iterator[None]:
     """Say in one line that `path` cannot be written; what was written of it is removed when the disk is full.
+
+    `if_full` tells what to do then.
 
     Raises:
         DiskFull: the disk or quota is full.
@@ -22,7 +24,7 @@ def disk_errors_named(path: Path) -> Iterator[None]:
     except OSError as error:
         if is_disk_full(error):
             path.unlink(missing_ok=True)
-            raise DiskFull(f"no space left on the disk of {path.parent}: free some, or set another --store") from error
+            raise DiskFull(f"no space left on the disk of {path.parent}: {if_full}") from error
         raise Unavailable(f"cannot write {path}: {error.strerror}") from error
 
 
