@@ -6,11 +6,12 @@ Positions have their origin at the CENTRE of the top-left pixel, so an image of 
 from dataclasses import dataclass
 from typing import Self
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from gim.errors import InvalidInput
-from gim.records import BoolArray, Float32Array, Float64Array
+from gim.records import BoolArray, Float32Array, Float64Array, Uint8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +92,45 @@ def is_inside(keypoints: npt.ArrayLike, width: int, height: int) -> BoolArray:
     """Whether positions [N, 2] lie on a pixel of an image; the far edges belong to no pixel."""
     positions = np.asarray(keypoints, np.float64)
     return np.asarray(np.all((positions >= -0.5) & (positions < (width - 0.5, height - 0.5)), axis=1))
+
+
+def network_size(width: int, height: int, *, max_side_px: int = 0, multiple: int = 1) -> tuple[int, int]:
+    """The size a network sees an image at: long side at most `max_side_px` (0: any), sides multiples of `multiple`.
+
+    Each side goes to the nearest multiple, at least one; the image is squashed by less than half of it, never padded.
+    """
+    scale = min(1.0, max_side_px / max(width, height)) if max_side_px else 1.0
+    largest = max_side_px // multiple * multiple if max_side_px else 0
+
+    def nearest(side: int) -> int:
+        rounded = max(round(side * scale / multiple), 1) * multiple
+        return min(rounded, largest) if largest else rounded
+
+    return nearest(width), nearest(height)
+
+
+def resize_image(image: Uint8Array, size: tuple[int, int]) -> tuple[Uint8Array, PixelMap]:
+    """An image [H, W] or [H, W, 3] at another (width, height), by area where it shrinks, and where its pixels went."""
+    old_size = (image.shape[1], image.shape[0])
+    if size == old_size:
+        return image, PixelMap()
+    shrinks = size[0] <= old_size[0] and size[1] <= old_size[1]
+    resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8), PixelMap.resizing(old_size, size)
+
+
+def resize_mask(mask: Uint8Array, size: tuple[int, int]) -> Uint8Array:
+    """A mask [H, W] at another (width, height): each pixel takes the value of the one its centre lies in."""
+    if size == (mask.shape[1], mask.shape[0]):
+        return mask
+    # INTER_NEAREST counts from the pixels' corners, and would move the mask by half a pixel of the smaller image.
+    return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def interpolate_image(image: Uint8Array, size: tuple[int, int]) -> tuple[Float32Array, PixelMap]:
+    """An image as float32 in [0, 1] at another (width, height), by bilinear interpolation alone, and its pixels' map.
+
+    Nothing is smoothed where the image shrinks: for networks whose weights are used so. Others take `resize_image`.
+    """
+    resized = cv2.resize(image.astype(np.float32) / 255, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.float32), PixelMap.resizing((image.shape[1], image.shape[0]), size)
