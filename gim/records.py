@@ -96,6 +96,8 @@ class Features:
 
     keypoints: Float32Array  # [N, 2] pixels
     descriptors: npt.NDArray[Any]  # [N, D], dtype the extractor's own (SIFT: uint8)
+    scores: Float32Array | None = None  # [N] of the detector, where the matcher wants them
+    image_size: tuple[int, int] | None = None  # (width, height), where the matcher wants it
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +121,48 @@ class SegmentFeatures:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagePair:
+    """Two images to be matched."""
+
+    image0: Uint8Array  # RGB [H, W, 3] or grey [H, W]
+    image1: Uint8Array
+    mask0: Uint8Array | None = None  # [H, W], 0 = ignore; None = everywhere
+    mask1: Uint8Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Correspondences:
     """What a matcher says of two images."""
 
     points: Float32Array  # [N, 4] rows (x0, y0, x1, y1), pixels
     confidence: Float32Array  # [N] in [0, 1], the matcher's own scale
     matches: Int32Array | None = None  # [N, 2] keypoint indices, sparse matchers only
+
+
+@dataclass(frozen=True, slots=True)
+class DenseWarp:
+    """Where the pixels of a grid over image 0 lie in image 1, and how sure the matcher is of it."""
+
+    points: Float32Array  # [H, W, 4] rows (x0, y0, x1, y1), pixels of the images as given; H x W is the network's grid
+    certainty: Float32Array  # [H, W] in [0, 1]; 0 where a mask, a black pixel or the image's edge forbids a match
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherWeights:
+    """One weight file a teacher used."""
+
+    name: str
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """The matcher that made labels, and what it owes to whom."""
+
+    matcher: str
+    licence: str  # of its code
+    weights: tuple[TeacherWeights, ...] = ()  # none: nothing was learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +178,7 @@ class SegmentLabels:
     offsets: Int64Array  # [P + 1]
     correspondences: Float32Array  # [N, 4] pixels
     confidence: Float32Array  # [N]
+    teacher: StrArray | None = None  # [1] the `Teacher` as JSON; None: from before it was recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +210,7 @@ class TrainingPair:
     correspondences: Float32Array  # [N, 4] pixels
     F01: Float64Array  # [3, 3] pixels, x1' F01 x0 = 0
     quality: PairQuality
+    teachers: tuple[Teacher, ...] = ()  # whose labels it was made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,3 +281,4 @@ class PairsManifest:
     shards: list[ShardInfo]
     funnel: Funnel
     rejected: str = ""  # reason, when nothing was kept
+    teachers: tuple[Teacher, ...] = ()  # the matchers behind `matcher_ids`, in their order: licences and weights

@@ -1,11 +1,14 @@
 """What every test may ask for, and which tests run: the sample data, a browser, and the slow ones.
 
 A test that needs something absent from this machine is skipped with a word; where `GIM_REQUIRE` names the thing
-(`all`, or a comma-separated list of `shared` and `browser`), as in CI, its absence is a failure instead.
+(`all`, or a comma-separated list of `shared`, `browser` and `models`), as in CI, its absence is a failure instead.
+With `--parity FILE`, only the comparisons with original implementations run, and leave their numbers in a file.
 """
 
+import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,22 +22,28 @@ settings.register_profile("gim", deadline=None, derandomize=bool(os.environ.get(
 settings.load_profile("gim")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `python -m bench.parity` runs the tests with."""
+    what = "run all tests that compare with an original implementation, no others; append each difference to FILE"
+    parser.addoption("--parity", type=Path, metavar="FILE", help=what)
+
+
 def pytest_configure() -> None:
     """Refuse a requirement nobody checks."""
-    unknown = set(_required()) - {"all", "shared", "browser"}
+    unknown = set(_required()) - {"all", "shared", "browser", "models"}
     if unknown:
-        raise pytest.UsageError(f"GIM_REQUIRE: unknown {', '.join(sorted(unknown))}; use all, shared, browser")
+        raise pytest.UsageError(f"GIM_REQUIRE: unknown {', '.join(sorted(unknown))}; use all, shared, browser, models")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave slow tests out unless they are asked for by `-m slow`, `GIM_SLOW=1` or by name; then run them last."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    if config.getoption("parity", None):
+        _keep_only(config, items, lambda item: "record_parity" in getattr(item, "fixturenames", ()))
+        return
     if os.environ.get("GIM_SLOW") or "slow" in config.option.markexpr or any("::" in name for name in config.args):
         return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    _keep_only(config, items, lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -54,6 +63,36 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_if_there() -> Path | None:
+    """The same folder, or None: for tests that can do without."""
+    return _shared_folder() if _shared_folder().is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def lacks_models() -> Callable[[str], None]:
+    """What to call where the packages of networks are not installed, with the reason."""
+    return lambda reason: _lacks("models", reason)
+
+
+@pytest.fixture
+def record_parity(request: pytest.FixtureRequest) -> Callable[[str, str, float, float], None]:
+    """Hold a difference from an original implementation to its tolerance; `--parity` also writes it down.
+
+    Called with the golden set's name, the quantity, its largest absolute difference, and the largest allowed.
+    """
+    file: Path | None = request.config.getoption("parity", None)
+
+    def record(golden: str, quantity: str, difference: float, tolerance: float) -> None:
+        measured = {"max_abs_difference": float(difference), "tolerance": tolerance}
+        if file is not None:
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"golden": golden, "quantity": quantity} | measured) + "\n")
+        assert difference <= tolerance, f"{golden}: {quantity}"
+
+    return record
+
+
+@pytest.fixture(scope="session")
 def chromium() -> Path:
     """The browser's executable, for `playwright.chromium.launch(executable_path=...)`."""
     found = _find_chromium()
@@ -61,6 +100,13 @@ def chromium() -> Path:
         _lacks("browser", "no Chromium on PATH: apt-get install chromium")
     assert found is not None
     return found
+
+
+def _keep_only(config: pytest.Config, items: list[pytest.Item], is_wanted: Callable[[pytest.Item], bool]) -> None:
+    others = [item for item in items if not is_wanted(item)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if is_wanted(item)]
 
 
 def _shared_folder() -> Path:

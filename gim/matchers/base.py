@@ -8,7 +8,7 @@ import numpy as np
 
 from gim import keys
 from gim.errors import ShapeError
-from gim.records import Correspondences, Features, Int32Array, Uint8Array
+from gim.records import BoolArray, Correspondences, Features, Float32Array, ImagePair, Int32Array, Teacher, Uint8Array
 
 
 class Matcher(ABC):
@@ -22,7 +22,10 @@ class Matcher(ABC):
     name: ClassVar[str]
     revision: ClassVar[int] = 1  # bumped by hand when the same configuration gives other bytes
     dense: ClassVar[bool] = False
-    licence: ClassVar[str] = "Apache-2.0"  # of code and weights together: what a label made by it inherits
+    licence: ClassVar[str] = "Apache-2.0"  # of the code
+    is_exact: ClassVar[bool] = True  # the same bytes for any number of library threads and any batch
+    is_batched: ClassVar[bool] = False  # wants many items in one call from one thread, not many threads
+    wants_colour: ClassVar[bool] = False  # a sparse matcher's images: RGB, or luma as the video stores it
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -31,6 +34,24 @@ class Matcher(ABC):
     def identity(self) -> tuple[Any, ...]:
         """Everything that changes this matcher's output, for ids: name, revision, configuration, weights."""
         return (self.name, self.revision, self.config)
+
+    @property
+    def teacher(self) -> Teacher:
+        """What a label made by this matcher has to say of it."""
+        return Teacher(self.name, self.licence)
+
+    @property
+    def batch_size(self) -> int:
+        """How many items one call should hold; more only costs memory."""
+        return 1
+
+    def match_pairs(self, pairs: Sequence[ImagePair]) -> list[Correspondences]:
+        """Correspondences of many pairs, of any sizes, in order.
+
+        Raises:
+            ShapeError: an image or mask has the wrong shape or dtype.
+        """
+        return [self.match(pair.image0, pair.image1, pair.mask0, pair.mask1) for pair in pairs]
 
     @abstractmethod
     def match(
@@ -59,9 +80,19 @@ class SparseMatcher(Matcher):
     def extract(self, image: Uint8Array, mask: Uint8Array | None = None) -> Features:
         """Features of one image, none of them where the mask is 0."""
 
+    def extract_batch(self, images: Sequence[Uint8Array], masks: Sequence[Uint8Array | None]) -> list[Features]:
+        """Features of many images, of any sizes, in order."""
+        return [self.extract(image, mask) for image, mask in zip(images, masks, strict=True)]
+
     @abstractmethod
     def match_features(self, features0: Features, features1: Features) -> tuple[Int32Array, np.ndarray[Any, Any]]:
         """Index pairs int32 [N, 2] of corresponding keypoints, one-to-one, ascending, and their confidence [N]."""
+
+    def match_features_batch(
+        self, pairs: Sequence[tuple[Features, Features]]
+    ) -> list[tuple[Int32Array, np.ndarray[Any, Any]]]:
+        """`match_features` of many pairs, in order."""
+        return [self.match_features(features0, features1) for features0, features1 in pairs]
 
     @abstractmethod
     def distance(self, features0: Features, features1: Features, candidates: Int32Array) -> np.ndarray[Any, Any]:
@@ -94,3 +125,12 @@ def check_images(images: Sequence[Uint8Array], masks: Sequence[Uint8Array | None
             raise ShapeError(f"expected a uint8 image [H, W] or [H, W, 3], got {image.dtype} {image.shape}")
         if mask is not None and (mask.dtype != np.uint8 or mask.shape != image.shape[:2]):
             raise ShapeError(f"expected a uint8 mask {image.shape[:2]}, got {mask.dtype} {mask.shape}")
+
+
+def is_usable(keypoints: Float32Array, shape: tuple[int, ...], mask: Uint8Array | None) -> BoolArray:
+    """Whether the pixel that holds a keypoint [N, 2] exists in an image of `shape` and is not masked."""
+    columns, rows = np.rint(keypoints).astype(np.int64).T
+    is_inside: BoolArray = (columns >= 0) & (rows >= 0) & (columns < shape[1]) & (rows < shape[0])
+    if mask is not None:
+        is_inside[is_inside] = mask[rows[is_inside], columns[is_inside]] > 0
+    return is_inside

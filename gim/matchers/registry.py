@@ -1,6 +1,7 @@
 """Finds and loads matchers by name: a file `gim/matchers/<name>.py` with exactly one Matcher class IS the registration.
 
-Imports only the file that is asked for, so that a matcher that needs torch costs nothing until it is used.
+Imports only the file that is asked for, so that a matcher that needs torch costs nothing until it is used. A name
+`vismatch:<model>` leads over the bridge to the user's package of that name.
 """
 
 import ast
@@ -12,20 +13,27 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from gim.errors import ConfigError, UnknownMatcher
 from gim.matchers.base import Matcher
+from gim.matchers.bridges import vismatch
+from gim.matchers.network import ModelResources, NetworkMatcher
 
+_NO_RESOURCES = ModelResources()
 _PACKAGE = "gim.matchers"
 _FOLDER = Path(__file__).parent
-_NOT_MATCHERS = frozenset({"base", "registry", "weights"})
+_NOT_MATCHERS = frozenset({"base", "network", "registry"})
+_MODELS_EXTRA = frozenset({"kornia", "safetensors", "torch", "torchvision"})  # as in pyproject.toml
+_HOW_TO_INSTALL = ": `make models`, or pip install 'gim-pipeline[models]'"
+_LEAST_SIMILARITY = 0.6  # of a name to what was typed, for it to be suggested
+_MOST_SHOWN = 30  # names in one message
 
 
 def matcher_names() -> list[str]:
-    """Names of all matchers, whether or not they can run here, ascending. Imports none of them."""
+    """Names of all matchers of the package, whether or not they can run here, ascending. Imports none of them."""
     names = (path.stem for path in _FOLDER.glob("*.py"))
     return sorted(name for name in names if not name.startswith("_") and name not in _NOT_MATCHERS)
 
@@ -34,24 +42,55 @@ def matcher_status(name: str) -> str:
     """Why a matcher cannot run here, in one line; empty when it can. Reads the file, imports nothing.
 
     Raises:
-        UnknownMatcher: there is no such file.
+        UnknownMatcher: there is no such file, or the package behind a bridge is here and has no such model.
     """
-    _check_name(name)
-    missing = sorted(
-        {root for root in _required_packages(f"{_PACKAGE}.{name}", set()) if importlib.util.find_spec(root) is None}
-    )
-    return f"needs {', '.join(missing)}, not installed" if missing else ""
+    if is_bridged(name):
+        if reason := vismatch.vismatch_status():
+            return reason
+        _check_name(name, bridged_names())
+        return ""
+    _check_name(name, matcher_names())
+    required = _required_packages(f"{_PACKAGE}.{name}", set())
+    missing = {root for root in required if importlib.util.find_spec(root) is None}
+    if not missing:
+        return ""
+    return f"needs {', '.join(sorted(missing))}, not installed{_HOW_TO_INSTALL if missing & _MODELS_EXTRA else ''}"
+
+
+def is_bridged(name: str) -> bool:
+    """Whether a name leads over a bridge to a package of the user's."""
+    return name.startswith(vismatch.PREFIX)
+
+
+def bridged_names() -> list[str]:
+    """Names of the matchers behind bridges, as many as the installed packages have."""
+    return [f"{vismatch.PREFIX}{model}" for model in vismatch.vismatch_models()]
 
 
 def matcher_class(name: str) -> type[Matcher]:
-    """The one Matcher class of the file `<name>.py`.
+    """The one Matcher class of the file `<name>.py`, or the one behind a bridge.
 
     Raises:
         UnknownMatcher: no such file, its requirements are not installed, or it does not hold exactly one such class.
     """
     if reason := matcher_status(name):
         raise UnknownMatcher(f"matcher {name!r} cannot run here: {reason}")
-    module = importlib.import_module(f"{_PACKAGE}.{name}")
+    return described_class(name)
+
+
+def described_class(name: str) -> type[Matcher]:
+    """The class of a matcher that need not be able to run here: its file imports none of what it runs on.
+
+    Raises:
+        UnknownMatcher: no such file, it cannot be imported, or it does not hold exactly one such class.
+    """
+    if is_bridged(name):
+        return vismatch.vismatch_class(name.removeprefix(vismatch.PREFIX))
+    _check_name(name, matcher_names())
+    try:
+        module = importlib.import_module(f"{_PACKAGE}.{name}")
+    except ImportError as error:
+        raise UnknownMatcher(f"matcher {name!r}: its file cannot be imported: {error}") from error
     classes = [
         item
         for item in vars(module).values()
@@ -68,15 +107,48 @@ def matcher_class(name: str) -> type[Matcher]:
     return classes[0]
 
 
-def load_matcher(name: str, config: Mapping[str, Any] | None = None) -> Matcher:
+def load_matcher(
+    name: str, config: Mapping[str, Any] | None = None, resources: ModelResources = _NO_RESOURCES
+) -> Matcher:
     """Build a matcher from its name and any settings that differ from its defaults.
+
+    Args:
+        name: a file of `gim/matchers/`, or `vismatch:<model>`.
+        config: its own settings, those that differ from the defaults.
+        resources: weights and device, for matchers that are networks.
 
     Raises:
         UnknownMatcher: no matcher of that name, or it cannot run here; the message names close matches.
         ConfigError: a setting the matcher does not have, or a value it cannot take.
+        InvalidInput, Unavailable, LicenceRefused: its weights; see `gim.weights.files.find_weights`.
     """
     matcher = matcher_class(name)
-    return matcher(_validated_config(name, get_type_hints(matcher.__init__)["config"], dict(config or {})))
+    checked = _validated_config(name, config_class(matcher), dict(config or {}))
+    return matcher(checked, resources) if issubclass(matcher, NetworkMatcher) else matcher(checked)
+
+
+def weight_names(name: str, config: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """The weights a matcher asks for under its settings, without looking for them; none where it is no network.
+
+    Raises:
+        UnknownMatcher, ConfigError: as for `load_matcher`.
+    """
+    return weights_of(name, matcher_class(name), config)
+
+
+def weights_of(name: str, matcher: type[Matcher], config: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """The same of a class, which need not be able to run here.
+
+    Raises:
+        ConfigError: as for `load_matcher`.
+    """
+    checked = _validated_config(name, config_class(matcher), dict(config or {}))
+    return matcher.weight_names(checked) if issubclass(matcher, NetworkMatcher) else ()
+
+
+def config_class(matcher: type[Matcher]) -> type[Any]:
+    """The configuration record of a matcher."""
+    return cast("type[Any]", get_type_hints(matcher.__init__)["config"])
 
 
 def _validated_config(name: str, config_type: type[Any], given: dict[str, Any]) -> Any:
@@ -92,15 +164,16 @@ def _validated_config(name: str, config_type: type[Any], given: dict[str, Any]) 
         raise ConfigError(f"matcher {name!r}, setting {where}: {first['msg']}, got {first['input']!r}") from error
 
 
-def _check_name(name: str) -> None:
-    names = matcher_names()
+def _check_name(name: str, names: list[str]) -> None:
     if name not in names:
-        raise UnknownMatcher(f"no matcher {name!r}{_close_matches(name, names)}; there are: {', '.join(names)}")
+        shown = ", ".join(names) if len(names) <= _MOST_SHOWN else f"{len(names)}, see `gim ls matchers`"
+        raise UnknownMatcher(f"no matcher {name!r}{_close_matches(name, names)}; there are: {shown}")
 
 
 def _close_matches(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+    names = {name.rpartition(":")[2]: name for name in known}  # a prefix that all have makes nothing alike
+    close = difflib.get_close_matches(word.rpartition(":")[2].lower(), names, n=3, cutoff=_LEAST_SIMILARITY)
+    return f" (did you mean {' or '.join(names[name] for name in close)}?)" if close else ""
 
 
 def _required_packages(module: str, seen: set[str]) -> Iterator[str]:

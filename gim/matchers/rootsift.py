@@ -12,7 +12,7 @@ import numpy as np
 
 from gim import keys
 from gim.errors import ConfigError, ShapeError
-from gim.matchers.base import SparseMatcher, check_images
+from gim.matchers.base import SparseMatcher, check_images, is_usable
 from gim.matchers.nearest.mutual import match_mutual
 from gim.records import BoolArray, Features, Float32Array, Int32Array, Int64Array, Uint8Array
 
@@ -80,7 +80,7 @@ class RootSift(SparseMatcher):
         keypoints = rows[:, :2].astype(np.float32)
         # OpenCV's order may depend on its threads; strongest first, ties by place, size and angle, does not.
         order = np.lexsort((rows[:, 4], rows[:, 3], rows[:, 0], rows[:, 1], -rows[:, 2]))
-        order = order[_is_usable(keypoints[order], grey.shape, mask)][: self.config.max_keypoints]
+        order = order[is_usable(keypoints[order], grey.shape, mask)][: self.config.max_keypoints]
         return Features(keypoints[order], descriptors[order].astype(np.uint8)), len(found)
 
     def match_features(self, features0: Features, features1: Features) -> tuple[Int32Array, np.ndarray[Any, Any]]:
@@ -133,15 +133,6 @@ def hellinger(descriptors: Uint8Array) -> Float32Array:
 
 def _no_features() -> Features:
     return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.uint8))
-
-
-def _is_usable(keypoints: Float32Array, shape: tuple[int, ...], mask: Uint8Array | None) -> BoolArray:
-    """Whether the pixel that holds a keypoint exists and is not masked."""
-    columns, rows = np.rint(keypoints).astype(np.int64).T
-    is_inside: BoolArray = (columns >= 0) & (rows >= 0) & (columns < shape[1]) & (rows < shape[0])
-    if mask is not None:
-        is_inside[is_inside] = mask[rows[is_inside], columns[is_inside]] > 0
-    return is_inside
 
 
 def _is_best_at(keypoints: Float32Array, similarity: Float32Array) -> BoolArray:

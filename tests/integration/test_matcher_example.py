@@ -20,9 +20,9 @@ def checkout(tmp_path_factory):
     """A copy of the package and of the contract suite, with the page's file in its place."""
     folder = tmp_path_factory.mktemp("checkout")
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("gim", "tests/contract"):
+    for name in ("gim", "tests/contract", "tests/matcher_files"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in ("pyproject.toml", "tests/__init__.py", "tests/conftest.py"):
+    for name in ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/golden_weights.py"):
         shutil.copy(ROOT / name, folder / name)
     ((place, code),) = re.findall(
         r"^`(gim/matchers/\w+\.py)`:\n\n```python\n(.*?)^```$", _PAGE.read_text(), re.MULTILINE | re.DOTALL

@@ -1,14 +1,26 @@
 """The registry: files are found, checked, loaded alone, and what is wrong is said in one line."""
 
+import importlib.util
+import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from gim.errors import ConfigError, UnknownMatcher
 from gim.matchers import registry
-from gim.matchers.registry import load_matcher, matcher_class, matcher_names, matcher_status
+from gim.matchers.registry import (
+    described_class,
+    load_matcher,
+    matcher_class,
+    matcher_names,
+    matcher_status,
+    weights_of,
+)
+from tests.architecture.tree import ROOT
 
 
 @pytest.fixture
@@ -57,6 +69,21 @@ def test_load_matcher_when_name_is_misspelt_names_the_near_one():
         load_matcher("rotsift")
 
 
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("RootSIFT", "rootsift"),
+        ("superpoint-lightglue", "superpoint_lightglue"),
+        ("gim-loftr", "gim_loftr"),
+        ("romma", "roma"),
+        ("aliked", "aliked_mnn"),
+    ],
+)
+def test_the_nearest_name_comes_first(name, nearest):
+    with pytest.raises(UnknownMatcher, match=rf"\(did you mean {nearest}\b"):
+        load_matcher(name)
+
+
 @pytest.mark.parametrize("name", ["base", "../rootsift", "", "nn", "registry"])
 def test_load_matcher_of_what_is_no_matcher_refuses(name):
     with pytest.raises(UnknownMatcher, match="no matcher"):
@@ -84,6 +111,23 @@ def test_matcher_status_when_package_is_missing_says_which_without_importing(fol
         matcher_class("needy")
 
 
+def test_where_the_packages_of_networks_are_missing_the_message_says_how_to_get_them(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("torch", "kornia") else found(name))
+    expected = "needs kornia, torch, not installed: `make models`, or pip install 'gim-pipeline[models]'"
+    assert matcher_status("loftr") == expected
+    assert described_class("loftr").name == "loftr"  # what it is can be told all the same
+    assert weights_of("loftr", described_class("loftr"), {"weights": "loftr_indoor"}) == ("loftr_indoor",)
+    assert matcher_status("rootsift") == ""
+    with pytest.raises(UnknownMatcher, match="matcher 'loftr' cannot run here: needs kornia, torch, not installed: `"):
+        load_matcher("loftr")
+
+
+def test_how_to_install_is_said_of_what_the_extra_brings():
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["models"]
+    assert {re.split(r"[<>=]", entry)[0] for entry in extra} == registry._MODELS_EXTRA
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -105,11 +149,21 @@ def test_matcher_class_of_new_file_is_found(folder: Path):
     assert matcher_class("newcomer").__name__ == "Newcomer"
 
 
-def test_loading_rootsift_imports_no_heavy_package():
-    code = (
-        "import sys; from gim.matchers.registry import load_matcher, matcher_names, matcher_status; "
-        "[matcher_status(name) for name in matcher_names()]; load_matcher('rootsift'); "
-        "print(sorted({'torch', 'kafka', 'minio', 'grpc'} & set(sys.modules)))"
-    )
+def in_a_new_process(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return json.loads(done.stdout)
+
+
+def test_naming_loading_and_importing_every_matcher_imports_no_heavy_package():
+    loaded = in_a_new_process(
+        "import json, sys; from gim.matchers.registry import described_class, load_matcher, matcher_names, "
+        "matcher_status; [(matcher_status(name), described_class(name)) for name in matcher_names()]; "
+        "load_matcher('rootsift'); print(json.dumps(sorted(sys.modules)))"
+    )
+    assert "gim.matchers.roma" in loaded
+    assert not {"torch", "torchvision", "kornia", "safetensors", "kafka", "minio", "grpc"} & set(loaded)
+
+
+def test_importing_gim_and_the_registry_takes_less_than_half_a_second():
+    code = "import json, time; import gim, gim.matchers.registry; print(json.dumps(time.process_time()))"
+    assert min(in_a_new_process(code) for _ in range(3)) < 0.5  # of a processor, the interpreter's own start with it

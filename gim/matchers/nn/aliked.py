@@ -1,0 +1,61 @@
+"""ALIKED (Zhao et al., TIM 2023) by kornia: keypoints from local maxima, moved to sub-pixel places."""
+
+from pathlib import Path
+
+import torch
+from kornia.feature import ALIKED
+
+from gim.errors import InvalidInput
+from gim.matchers.nn.keypoints import Found, KeypointExtractor
+from gim.weights.checkpoint import StateDict, load_into
+
+_DERIVED = "dkd.hw_grid"  # made from the radius; no file has it
+# Of the published sizes: width of the descriptor, and the number of its sample positions.
+_SIZES = {(64, 16): "aliked-t16", (128, 16): "aliked-n16", (128, 32): "aliked-n32"}
+
+
+class AlikedExtractor(KeypointExtractor):
+    """Keypoints of ALIKED."""
+
+    def _detect(self, images: torch.Tensor, num: int) -> list[Found]:
+        network = self._network
+        # On a CPU torch's deformable sampling in half precision gives wrong values (kornia, issue 5810).
+        is_lower = images.device.type != "cpu" and torch.is_autocast_enabled(images.device.type)
+        with torch.autocast(images.device.type, enabled=is_lower):
+            features, scores = network.extract_dense_map(images)
+        height, width = images.shape[2:]
+        with torch.autocast(images.device.type, enabled=False):
+            features, scores = features.float(), scores.float()
+            network.dkd.n_limit = num  # an attribute of the detector, not a global
+            keypoints, strengths, _ = network.dkd(scores)
+            descriptors, _ = network.desc_head(features, keypoints)
+        # kornia's positions go from -1 at the first pixel's centre to 1 at the last one's.
+        scale = torch.tensor([width - 1, height - 1], device=images.device) / 2
+        return [
+            ((places + 1) * scale, found, strength)
+            for places, found, strength in zip(keypoints, descriptors, strengths, strict=True)
+        ]
+
+
+def load_aliked(
+    state: StateDict, *, source: str, device: torch.device, max_keypoints: int, detection_threshold: float
+) -> ALIKED:
+    """ALIKED of the size that a file holds.
+
+    Args:
+        state: its tensors.
+        source: what messages call the file.
+        device: where it runs.
+        max_keypoints: strongest kept.
+        detection_threshold: least score, exclusive; 0: the strongest, whatever their score.
+
+    Raises:
+        InvalidInput: not a file of ALIKED.
+    """
+    weights = state.get("desc_head.agg_weights")
+    name = _SIZES.get((weights.shape[1], weights.shape[0])) if weights is not None and weights.ndim == 3 else None
+    if name is None:
+        raise InvalidInput(f"weights {Path(source).name}: not of ALIKED, there is no desc_head.agg_weights of its size")
+    network = ALIKED(name, max_num_keypoints=max_keypoints, detection_threshold=detection_threshold)
+    load_into(network, state, source=source, may_miss=[_DERIVED])
+    return network.to(device)

@@ -1,0 +1,68 @@
+"""From images to keypoints through any network that finds some: size, masks, order and number."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from gim.geometry.pixels import PixelMap, network_size, resize_image
+from gim.matchers.base import is_usable
+from gim.records import Features, Uint8Array
+
+# Keypoints [N, 2] pixels of the network's input, origin at the centre of the top-left pixel; unit descriptors [N, D];
+# scores [N]. Any order.
+Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class KeypointExtractor(ABC):
+    """Runs a network on images of one size."""
+
+    multiple = 1  # sides of the network's input are multiples of this
+
+    def __init__(self, network: torch.nn.Module, *, max_keypoints: int, max_side_px: int) -> None:
+        self._network: Any = network  # of kornia, each with methods of its own
+        self._device = next(network.parameters()).device
+        self._max_keypoints = max_keypoints
+        self._max_side_px = max_side_px
+
+    @abstractmethod
+    def _detect(self, images: torch.Tensor, num: int) -> list[Found]:
+        """At least the `num` strongest keypoints, as far as there are so many, of RGB [B, 3, H, W] in [0, 1]."""
+
+    def extract(self, images: Sequence[tuple[Uint8Array, Uint8Array | None]]) -> list[Features]:
+        """The strongest keypoints of each image outside its mask, strongest first."""
+        height, width = images[0][0].shape[:2]
+        size = network_size(width, height, max_side_px=self._max_side_px, multiple=self.multiple)
+        resized = [resize_image(_rgb(image), size) for image, _ in images]
+        batch = torch.from_numpy(np.stack([image for image, _ in resized])).to(self._device)
+        # A mask is applied to what was found, so ask for as many more as it may take.
+        shares = [1.0 if mask is None else np.count_nonzero(mask) / mask.size for _, mask in images]
+        spare = 1.0 if min(shares) == 1 else 1.25
+        num = min(math.ceil(spare * self._max_keypoints / min(shares)), size[0] * size[1])
+        found = self._detect(batch.permute(0, 3, 1, 2).float().div_(255), num)
+        to_given = resized[0][1].inverse()
+        return [self._features(item, image, mask, to_given) for item, (image, mask) in zip(found, images, strict=True)]
+
+    def _features(self, found: Found, image: Uint8Array, mask: Uint8Array | None, to_given: PixelMap) -> Features:
+        keypoints, descriptors, scores = (np.asarray(part.float().cpu().numpy()) for part in found)
+        keypoints = to_given.apply(keypoints)
+        # Equally strong ones stand in the order of their places, whatever order the device gave them in.
+        order = np.lexsort((keypoints[:, 0], keypoints[:, 1], -scores))
+        order = order[is_usable(keypoints[order], image.shape, mask)]
+        order = order[_is_first_at(keypoints[order])][: self._max_keypoints]
+        return Features(keypoints[order], descriptors[order], scores[order], (image.shape[1], image.shape[0]))
+
+
+def _rgb(image: Uint8Array) -> Uint8Array:
+    return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
+def _is_first_at(keypoints: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which keypoints have a place that no earlier one has; refinement may move two to one place."""
+    is_first = np.zeros(len(keypoints), np.bool_)
+    is_first[np.unique(keypoints, axis=0, return_index=True)[1]] = True
+    return is_first

@@ -1,0 +1,187 @@
+"""LightGlue (Lindenberger et al., ICCV 2023) over the layers of kornia, for batches of pairs, in one precision plan.
+
+kornia's own `forward` is not used: it rounds the assignment to the precision of the attention, turns descriptors into
+float16 whatever the settings say, and waits for the device to check its input. Pruning and early stopping are off, as
+in GIM: they pay for single pairs, and a batch would end with its slowest.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from kornia.feature import LightGlue
+from kornia.feature.lightglue import CrossBlock
+from torch.nn.functional import scaled_dot_product_attention
+
+from gim.errors import ShapeError
+from gim.geometry.pixels import to_corner_origin
+from gim.inference.config import InferenceConfig
+from gim.inference.device import compiled
+from gim.matchers.nn.assignment import Matches, mutual_matches
+from gim.records import Features
+from gim.weights.checkpoint import StateDict, load_into
+
+_DERIVED = "confidence_thresholds"  # a buffer made from the number of layers; no file has it
+
+
+class LightGlueMatcher:
+    """Matches features of image pairs; every pair of a batch has as many keypoints as the first."""
+
+    def __init__(self, network: "LightGlueNetwork", filter_threshold: float, inference: InferenceConfig) -> None:
+        self._device = next(network.parameters()).device
+        self._network = compiled(network, inference)
+        self._filter_threshold = filter_threshold
+
+    def match(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
+        """Matches of pairs of features.
+
+        Args:
+            pairs: features with `image_size`, at least one on each side; sides 0 are of one length, sides 1 of one.
+
+        Returns:
+            For each pair int32 [K, 2] indices, one-to-one, ascending, and their confidence float32 [K] in [0, 1].
+        """
+        return mutual_matches(self.log_assignment(pairs), self._filter_threshold)
+
+    def log_assignment(self, pairs: Sequence[tuple[Features, Features]]) -> torch.Tensor:
+        """Log assignment float32 [B, M + 1, N + 1] of such pairs."""
+        sides = [[pair[side] for pair in pairs] for side in (0, 1)]
+        positions = [self._on_device([normalised_positions(item) for item in side]) for side in sides]
+        descriptors = [self._on_device([item.descriptors for item in side]) for side in sides]
+        log_assignment: torch.Tensor = self._network(*positions, *descriptors)
+        return log_assignment
+
+    def _on_device(self, arrays: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(self._device, torch.float32)
+
+
+def load_lightglue(
+    state: StateDict,
+    *,
+    source: str,
+    device: torch.device,
+    inference: InferenceConfig,
+    filter_threshold: float,
+    may_miss: Iterable[str] = (),
+    **architecture: int,
+) -> LightGlueMatcher:
+    """LightGlue with weights, ready to match.
+
+    Args:
+        state: its tensors; the layer names of the first release (`self_attn.0.`) are understood.
+        source: what messages call the file.
+        device: where it runs.
+        inference: whether to compile.
+        filter_threshold: least probability of a match.
+        may_miss: keys the file need not have; see `early_exit_keys`.
+        architecture: `input_dim`, `descriptor_dim`, `n_layers`, `num_heads`, where they are not SuperPoint's.
+
+    Raises:
+        InvalidInput: keys are missing, there are others, or shapes differ.
+    """
+    network = LightGlueNetwork(**architecture)
+    load_into(network, renamed(state), source=source, may_miss=(_DERIVED, *may_miss))
+    return LightGlueMatcher(network.to(device), filter_threshold, inference)
+
+
+def num_layers(state: StateDict) -> int:
+    """How many layers a file holds, by today's names."""
+    numbers = [key.split(".")[1] for key in state if key.startswith("transformers.")]
+    return max((int(number) + 1 for number in numbers if number.isdigit()), default=1)
+
+
+def early_exit_keys(num_layers: int) -> list[str]:
+    """Keys of the heads that only early stopping and pruning use; files for a fixed depth lack them."""
+    heads = [f"log_assignment.{i}.{name}" for i in range(num_layers - 1) for name in ("matchability", "final_proj")]
+    tokens = [f"token_confidence.{i}.token.0" for i in range(num_layers - 1)]
+    return [f"{key}.{leaf}" for key in heads + tokens for leaf in ("weight", "bias")]
+
+
+def renamed(state: StateDict) -> StateDict:
+    """Tensors by today's names: the first release had `self_attn.0.` for `transformers.0.self_attn.`."""
+    found = {}
+    for key, tensor in state.items():
+        block, _, rest = key.partition(".")
+        number, _, leaf = rest.partition(".")
+        is_old = block in {"self_attn", "cross_attn"} and number.isdigit()
+        found[f"transformers.{number}.{block}.{leaf}" if is_old else key] = tensor
+    return found
+
+
+def normalised_positions(features: Features) -> np.ndarray[Any, Any]:
+    """Keypoints float32 [N, 2] with the image's centre as origin and half its longer side as unit (Sec. 3.1).
+
+    Raises:
+        ShapeError: the features do not say the size of their image.
+    """
+    if features.image_size is None:
+        raise ShapeError("features for LightGlue must say the size of their image")
+    centre = np.array(features.image_size, np.float32) / 2
+    return np.asarray((to_corner_origin(features.keypoints) - centre) / centre.max(), np.float32)
+
+
+class LightGlueNetwork(LightGlue):
+    """kornia's layers and names, our forward."""
+
+    def __init__(self, **architecture: int) -> None:
+        # kornia's attention turns off flash attention for the whole process when it is made: put back what was set.
+        was_enabled = bool(torch.backends.cuda.flash_sdp_enabled())  # type: ignore[no-untyped-call]
+        try:
+            super().__init__(
+                features=None,  # type: ignore[arg-type] # documented: builds from the rest, and downloads nothing
+                depth_confidence=-1,
+                width_confidence=-1,
+                flash=False,
+                **architecture,
+            )
+        finally:
+            torch.backends.cuda.enable_flash_sdp(was_enabled)
+        for layer in self.transformers:
+            layer.cross_attn = _CrossBlock(self.conf.descriptor_dim, self.conf.num_heads)
+
+    def forward(  # type: ignore[override] # tensors, so that it compiles; kornia's takes a dictionary
+        self,
+        positions0: torch.Tensor,
+        positions1: torch.Tensor,
+        descriptors0: torch.Tensor,
+        descriptors1: torch.Tensor,
+    ) -> torch.Tensor:
+        """Log assignment float32 [B, M + 1, N + 1] from normalised positions [B, M, 2] and descriptors [B, M, D]."""
+        x0, x1 = self.input_proj(descriptors0), self.input_proj(descriptors1)
+        encoding0, encoding1 = self._encode(positions0), self._encode(positions1)
+        for layer in self.transformers:
+            x0, x1 = layer(x0, x1, encoding0, encoding1)
+        # Sums of two log-softmaxes lie close together; bfloat16 would make ties of them.
+        with torch.autocast(x0.device.type, enabled=False):
+            log_assignment, _ = self.log_assignment[-1](x0.float(), x1.float())
+        return torch.as_tensor(log_assignment)
+
+    def _encode(self, positions: torch.Tensor) -> torch.Tensor:
+        """Rotary encoding (Sec. 3.1), the angle in float32: half precision knows a position to some ten pixels."""
+        kind = positions.device.type
+        with torch.autocast(kind, enabled=False):
+            encoding: torch.Tensor = self.posenc(positions)
+        return encoding.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else encoding
+
+
+class _CrossBlock(CrossBlock):
+    """kornia's cross attention through torch's kernel, which never holds the four [M, N] matrices of a layer."""
+
+    def forward(
+        self,
+        x0: torch.Tensor,
+        x1: torch.Tensor,
+        mask: torch.Tensor | None = None,  # noqa: ARG002 - of the base; batches here are of equal length
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        queries0, queries1 = self._heads(self.to_qk(x0)), self._heads(self.to_qk(x1))
+        message0 = scaled_dot_product_attention(queries0, queries1, self._heads(self.to_v(x1)))
+        message1 = scaled_dot_product_attention(queries1, queries0, self._heads(self.to_v(x0)))
+        return self._update(x0, message0), self._update(x1, message1)
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [B, heads, N, D / heads]
+
+    def _update(self, x: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
+        updated: torch.Tensor = x + self.ffn(torch.cat([x, self.to_out(message.transpose(1, 2).flatten(-2))], -1))
+        return updated
