@@ -145,7 +145,17 @@ def frame_manifest(video_id: str, sampling_id: str) -> str:
     return f"{frames_prefix(video_id, sampling_id)}manifest.json"
 
 
-# --- features, labels, pairs ------------------------------------------------------------------------------------------
+# --- masks, features, labels, pairs -----------------------------------------------------------------------------------
+
+
+def masks_prefix(video_id: str, sampling_id: str = "", segmenter_id: str = "") -> str:
+    """Masks of a video's frames by a segmenter: deletable, never an input of correctness."""
+    return _nested("masks", video_id, sampling_id, segmenter_id)
+
+
+def frame_mask(video_id: str, sampling_id: str, segmenter_id: str, frame_index: int) -> str:
+    """What a segmenter says of one sampled frame, PNG, 255 = usable, 0 = ignore."""
+    return f"{masks_prefix(video_id, sampling_id, segmenter_id)}{frame_index:08d}.png"
 
 
 def features_prefix(video_id: str, sampling_id: str = "", extractor_id: str = "") -> str:
@@ -194,6 +204,7 @@ def everything_of(video_id: str) -> tuple[str, ...]:
         pairs_prefix(video_id),
         labels_prefix(video_id),
         features_prefix(video_id),
+        masks_prefix(video_id),
         frames_prefix(video_id),
         video_prefix(video_id),
     )

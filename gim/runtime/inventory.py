@@ -11,7 +11,7 @@ from gim.records import FrameManifest, PairIndex, PairsManifest, VideoMeta
 from gim.results import results_of
 from gim.video.sources.library import SourceAlias
 
-_OF_VIDEOS = ("pairs", "labels", "features", "frames", "videos")
+_OF_VIDEOS = ("pairs", "labels", "features", "masks", "frames", "videos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def _of_absent_videos(store: Store, videos: set[str]) -> Iterator[Leftover]:
 
 
 def _unfinished(store: Store, videos: set[str], in_work: frozenset[str]) -> Iterator[Leftover]:
-    """Frames and pairs without their manifest, and labels and features of such frames."""
+    """Frames and pairs without their manifest, and labels, features and masks of such frames."""
     for video_id in sorted(videos):
         sampled = {
             child for child in _children(store, keys.frames_prefix(video_id)) if _is_whole(store, video_id, child)
@@ -51,7 +51,7 @@ def _unfinished(store: Store, videos: set[str], in_work: frozenset[str]) -> Iter
         for child in _children(store, keys.frames_prefix(video_id)):
             if child not in sampled | in_work:
                 yield _leftover(store, keys.frames_prefix(video_id, child), "frames without their manifest")
-        for prefix_of in (keys.labels_prefix, keys.features_prefix):
+        for prefix_of in (keys.labels_prefix, keys.features_prefix, keys.masks_prefix):
             for child in _children(store, prefix_of(video_id)):
                 if child not in sampled | in_work:
                     yield _leftover(store, prefix_of(video_id, child), "of frames that are not there")

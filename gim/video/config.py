@@ -95,6 +95,18 @@ class OverlayConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmenterConfig:
+    """People, cars, sky: what moves by itself or is infinitely far, found in each frame by a network, not matched."""
+
+    name: str = ""  # see `gim ls segmenters`; empty: none
+    classes: tuple[str, ...] = ()  # what is masked; empty: of person, car and sky those the segmenter knows
+    weights: tuple[str, ...] = ()  # names or files; empty: those it was published with
+    max_side_px: int = 720  # of what the network sees; 0: the frame as it is
+    confidence: float = 0.0  # a pixel is masked when its likeliest class is one of them, and at least this probable
+    grow_px: int = 4  # of the frame, around what was found: most matches nearer than this to a moving thing follow it
+
+
+@dataclass(frozen=True, slots=True)
 class VideoConfig:
     """All of the above that shapes the sampled frames (their hash is the sampling id), and the limits, which do not."""
 

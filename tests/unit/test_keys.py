@@ -90,6 +90,7 @@ def test_the_data_path_is_the_one_that_is_documented():
     assert keys.video_meta(VIDEO) == f"videos/{VIDEO}/meta.json"
     assert keys.frame_image(VIDEO, sampling, 7) == f"frames/{VIDEO}/{sampling}/00000007.jpg"
     assert keys.frame_manifest(VIDEO, sampling) == f"frames/{VIDEO}/{sampling}/manifest.json"
+    assert keys.frame_mask(VIDEO, sampling, "selfie-1", 7) == f"masks/{VIDEO}/{sampling}/selfie-1/00000007.png"
     assert keys.segment_features(VIDEO, sampling, "sift-1", 3) == f"features/{VIDEO}/{sampling}/sift-1/00003.npz"
     assert keys.segment_labels(VIDEO, sampling, matcher, 3) == f"labels/{VIDEO}/{sampling}/{matcher}/00003.npz"
     assert keys.pairs_shard(VIDEO, recipe, 1) == f"pairs/{VIDEO}/{recipe}/00001.tar"
@@ -104,6 +105,7 @@ def test_purging_covers_every_key_of_a_video():
         keys.frame_image(VIDEO, "s", 0),
         keys.overlay_mask(VIDEO, "s", 0),
         keys.frame_manifest(VIDEO, "s"),
+        keys.frame_mask(VIDEO, "s", "m", 0),
         keys.segment_features(VIDEO, "s", "e", 0),
         keys.segment_labels(VIDEO, "s", "m", 0),
         keys.pairs_shard(VIDEO, "r", 0),

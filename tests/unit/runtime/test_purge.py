@@ -24,6 +24,7 @@ def filled(tmp_path_factory):
     store.put(keys.video_source(video_id, "mp4"), b"film" * 100)
     store.put(keys.segment_labels(video_id, report_data.SAMPLING_ID, "rootsift-00112233", 0), b"labels")
     store.put(keys.segment_features(video_id, report_data.SAMPLING_ID, "sift-00112233", 0), b"features")
+    store.put(keys.frame_mask(video_id, report_data.SAMPLING_ID, "selfie-00112233", 0), b"mask")
     put_alias(store, URL, video_id)
     put_alias(store, URL + "?other", other)
     store.put("datasets/all-00000000/manifest.json", f'{{"videos":["{other}"]}}'.encode())
@@ -68,7 +69,9 @@ def test_no_trace_is_left_but_the_record(filled, store):
     assert record.video_id == video_id
     assert record.num_bytes == result.num_bytes == sum(trace.num_bytes for trace in result.removed)
     assert record.objects["frames"] == 25
-    assert {"videos", "frames", "labels", "features", "pairs", "sources", "downloads", "run"} == set(record.objects)
+    assert {"videos", "frames", "labels", "features", "masks", "pairs", "sources", "downloads", "run"} == set(
+        record.objects
+    )
     assert record.finished_at
     assert sum(record.objects.values()) == len(result.removed)
 
