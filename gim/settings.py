@@ -17,16 +17,19 @@ from typing import Any
 
 from gim.assignments import assign, flatten, leaves, overlay
 from gim.errors import ConfigError
+from gim.inference.config import InferenceConfig
 from gim.labels.config import PairingConfig, PropagationConfig, Recipe
 from gim.video.config import (
     DecodeLimits,
     MotionConfig,
     OverlayConfig,
     SamplingConfig,
+    SegmenterConfig,
     ShotConfig,
     SourceConfig,
     VideoConfig,
 )
+from gim.weights.config import WeightsConfig
 
 _PREFIX = "GIM_"
 # Read by the command line and by the tests, not settings of the system.
@@ -39,7 +42,7 @@ _POSITIVE = (
     "interval_seconds", "interval_frames", "interval_frames_high_fps", "base_intervals", "merge_base_intervals",
     "threshold_px", "link_distance_px", "window_px", "line_px", "max_iterations", "segment_samples", "max_long_side",
     "analysis_width", "shard_pairs", "jobs", "max_pixels", "max_memory_bytes", "max_seconds", "stall_seconds",
-    "timeout_seconds", "neighbours", "min_interval", "max_interval",
+    "timeout_seconds", "batch_size", "neighbours", "min_interval", "max_interval",
 )  # fmt: skip
 _SHARES = ("confidence", "ratio")
 
@@ -65,6 +68,8 @@ class Settings:
     matchers: tuple[str, ...] = ("rootsift",)
     required_matchers: tuple[str, ...] = ()  # a video without their labels is not propagated; empty: use what exists
     matcher: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)  # matcher name -> its own settings
+    weights: WeightsConfig = dataclasses.field(default_factory=WeightsConfig)
+    inference: InferenceConfig = dataclasses.field(default_factory=InferenceConfig)
     run: RunConfig = dataclasses.field(default_factory=RunConfig)
     source: SourceConfig = dataclasses.field(default_factory=SourceConfig)
     limits: DecodeLimits = dataclasses.field(default_factory=DecodeLimits)
@@ -72,6 +77,7 @@ class Settings:
     shots: ShotConfig = dataclasses.field(default_factory=ShotConfig)
     motion: MotionConfig = dataclasses.field(default_factory=MotionConfig)
     overlay: OverlayConfig = dataclasses.field(default_factory=OverlayConfig)
+    segmenter: SegmenterConfig = dataclasses.field(default_factory=SegmenterConfig)
     pairing: PairingConfig = dataclasses.field(default_factory=PairingConfig)
     propagation: PropagationConfig = dataclasses.field(default_factory=PropagationConfig)
 

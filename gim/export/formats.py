@@ -4,7 +4,7 @@ import importlib
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,7 @@ def _describe(video: SelectedVideo, num_correspondences: int) -> dict[str, Any]:
         "uploader": provenance.uploader,
         "licence": provenance.licence,
         "licence_seen": provenance.licence_seen,
+        "teachers": [asdict(teacher) for teacher in video.result.teachers],
         "num_pairs": len(video.entries),
         "num_correspondences": num_correspondences,
     }

@@ -22,6 +22,16 @@ class RefineConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ZoomConfig:
+    """A second match of what two images share, enlarged, for pairs that would stay without a label."""
+
+    min_matches: int = 8  # putative, below: nothing says what the images share
+    margin_share: float = 0.1  # of the shared part's size, added on each side
+    max_area_share: float = 0.7  # of the image; where both images share more, there is nothing to enlarge
+    max_enlargement: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
 class PairingConfig:
     """Which pairs are matched directly, and what a base label must have."""
 
@@ -30,6 +40,7 @@ class PairingConfig:
     min_inliers: int = 16  # after the robust fit, below: `too_few_inliers`
     drop_static_points: bool = False  # upstream's watermark filter: drop matches that move < 1 px in x and in y
     fit: RobustFitConfig = field(default_factory=RobustFitConfig)
+    zoom: ZoomConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gim.errors import CorruptObject
-from gim.records import PairQuality, TrainingPair
+from gim.records import PairQuality, Teacher, TeacherWeights, TrainingPair
 
 
 def pair_name(frame0: int, frame1: int) -> str:
@@ -49,6 +49,7 @@ class ShardWriter:
         facts = {item.name: getattr(pair, item.name) for item in dataclasses.fields(pair)}
         del facts["correspondences"]
         facts |= {"F01": pair.F01.tolist(), "quality": dataclasses.asdict(pair.quality)}
+        facts["teachers"] = [dataclasses.asdict(teacher) for teacher in pair.teachers]
         self._member(f"{name}.0.jpg", jpeg0)
         self._member(f"{name}.1.jpg", jpeg1)
         self._member(f"{name}.correspondences.npy", buffer.getvalue())
@@ -90,5 +91,10 @@ def _pair(members: dict[str, bytes]) -> TrainingPair:
     facts: dict[str, Any] = json.loads(members["json"])
     facts["quality"] = PairQuality(**facts["quality"])
     facts["F01"] = np.asarray(facts["F01"], np.float64)
+    facts["teachers"] = tuple(_teacher(**teacher) for teacher in facts.get("teachers", ()))
     correspondences = np.load(io.BytesIO(members["correspondences.npy"]), allow_pickle=False)
     return TrainingPair(correspondences=correspondences, **facts)
+
+
+def _teacher(matcher: str, licence: str, weights: list[dict[str, str]]) -> Teacher:
+    return Teacher(matcher, licence, tuple(TeacherWeights(**item) for item in weights))

@@ -85,6 +85,7 @@ def run_videos(
         GimError: the settings or the store are at fault.
     """
     matchers = load_matchers(settings)
+    names = dict(zip(matcher_ids(settings, matchers), settings.matchers, strict=True))  # looks for the segmenter too
     expanded = _Expanded(sources, settings)
     found = list(expanded.found.values())
     if not found:
@@ -103,7 +104,6 @@ def run_videos(
             on_snapshot(replace(snapshot, num_videos=len(found)))
 
     report = work_off(events, settings, last_bells, tell)
-    names = dict(zip(matcher_ids(settings, matchers), settings.matchers, strict=True))
     with closing(FileStore(root)) as store:
         results = _Results(store, Chains(store, root, settings, matchers), names)
         videos = {source.text: results.summary(source, report) for source in found}

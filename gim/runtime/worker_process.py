@@ -26,7 +26,7 @@ from gim.runtime.logs import log_file
 from gim.runtime.outcome import Begun, DrainReport, Outcome
 from gim.runtime.retry import RetryPolicy
 from gim.runtime.run_folder import RunFolder
-from gim.runtime.threads import one_thread_each
+from gim.runtime.threads import network_threads, one_thread_each
 from gim.runtime.worker import drain
 from gim.stages.base import Stage
 
@@ -67,7 +67,11 @@ def work(order: WorkOrder, interruption: Interruption, observe: Callable[[Begun 
         ThreadPoolExecutor(order.threads, thread_name_prefix="stage") as executor,
     ):
         stages = order.build_stages(store, telemetry, executor, order.threads)
-        with one_thread_each(), closing(SqliteBus(run.bus, survive_power_cut=False)) as bus:
+        with (
+            one_thread_each(),
+            network_threads(order.threads),
+            closing(SqliteBus(run.bus, survive_power_cut=False)) as bus,
+        ):
             return drain(
                 [AbandonableStage(stage, interruption) for stage in stages],
                 bus,

@@ -14,7 +14,16 @@ from gim.labels.fusion import fuse_labels
 from gim.labels.pairing import LABELLED
 from gim.matchers.base import SparseMatcher
 from gim.ports.store import Store
-from gim.records import Features, Float32Array, FrameManifest, Int32Array, SegmentFeatures, SegmentLabels, Uint8Array
+from gim.records import (
+    Features,
+    Float32Array,
+    FrameManifest,
+    Int32Array,
+    SegmentFeatures,
+    SegmentLabels,
+    Teacher,
+    Uint8Array,
+)
 from gim.stages.samples import SampleReader
 
 _IMAGES_HELD = 96
@@ -118,7 +127,8 @@ class _StoredSegments:
         """Features of the frames of a segment, remade if they are not there any more."""
         matcher, manifest = self.guide_matcher, self.manifest
         assert matcher is not None
-        key = keys.segment_features(manifest.video_id, manifest.sampling_id, matcher.extractor_id, segment_index)
+        extractor_id = self.reader.masked_id(matcher.extractor_id)
+        key = keys.segment_features(manifest.video_id, manifest.sampling_id, extractor_id, segment_index)
         try:
             return codecs.from_npz(SegmentFeatures, self.store.get(key))
         except KeyMissing:
@@ -127,15 +137,13 @@ class _StoredSegments:
     def _remake_features(self, matcher: SparseMatcher, segment_index: int) -> SegmentFeatures:
         segment = self.manifest.segments[segment_index]
         samples = range(segment.first_sample, segment.first_sample + segment.num_samples)
-        return SegmentFeatures.pack(
-            [self.manifest.frame_indices[sample] for sample in samples],
-            [
-                matcher.extract(
-                    self.reader.grey(self.manifest, sample), self.reader.mask(self.manifest, segment.shot, sample)
-                )
-                for sample in samples
-            ],
-        )
+        features: list[Features] = []
+        while len(features) < len(samples):
+            batch = samples[len(features) : len(features) + matcher.batch_size]
+            images = [self.reader.image(self.manifest, sample, in_colour=matcher.wants_colour) for sample in batch]
+            masks = [self.reader.mask(self.manifest, segment.shot, sample) for sample in batch]
+            features += matcher.extract_batch(images, masks)
+        return SegmentFeatures.pack([self.manifest.frame_indices[sample] for sample in samples], features)
 
 
 def count_outcomes(
@@ -179,3 +187,13 @@ def _labels_of_segment(
         )
         for matcher_id in matcher_ids
     ]
+
+
+def teachers_of(store: Store, manifest: FrameManifest, matcher_ids: Sequence[str]) -> tuple[Teacher, ...]:
+    """What made the labels of these matcher ids, in their order, as the labels themselves say."""
+    if not manifest.segments:
+        return ()
+    first = _labels_of_segment(store, manifest, manifest.segments[0].index, matcher_ids)
+    return tuple(
+        codecs.from_json(Teacher, str(labels.teacher[0]).encode()) for labels in first if labels.teacher is not None
+    )

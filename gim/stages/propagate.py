@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from gim import codecs, keys
 from gim.errors import InvalidInput
@@ -15,16 +15,17 @@ from gim.labels.quality import assess_pair, median_displacement_px
 from gim.matchers.base import SparseMatcher
 from gim.ports.store import Store
 from gim.ports.telemetry import Telemetry
-from gim.records import Float32Array, Float64Array, FrameManifest, PairIndex, PairsManifest, Shot, TrainingPair
-from gim.stages.labelled import StoredLabels, complete_matchers
+from gim.records import Float32Array, Float64Array, FrameManifest, PairIndex, PairsManifest, Shot, Teacher, TrainingPair
+from gim.stages.labelled import StoredLabels, complete_matchers, teachers_of
 from gim.stages.samples import SampleReader
 from gim.stages.tally import Tally
 from gim.stages.training_pairs import PairsWriter
+from gim.video.segmenter import Segmenter
 from gim.wire import topics
 from gim.wire.topics import Event
 from gim.wire.v1 import events_pb2
 
-REVISION = 2  # bumped when the same settings give other pairs
+REVISION = 3  # bumped when the same settings give other pairs
 
 NO_MOTION = "no_motion"
 TOO_NEAR = "too_near"
@@ -54,6 +55,7 @@ class PropagateStage:
         matcher_ids: tuple[str, ...],
         required_matcher_ids: tuple[str, ...] = (),
         guide_matcher: SparseMatcher | None,
+        segmenter: Segmenter | None = None,
         keep_features: bool,
         executor: Executor,
         telemetry: Telemetry,
@@ -68,7 +70,7 @@ class PropagateStage:
         self._keep_features = keep_features
         self._executor = executor
         self._telemetry = telemetry
-        self._reader = SampleReader(store)
+        self._reader = SampleReader(store, segmenter)
         # scipy takes long to load; the decoder is at work meanwhile.
         executor.submit(load_trees)
 
@@ -104,9 +106,10 @@ class PropagateStage:
 
     def _make_pairs(self, manifest: FrameManifest, matcher_ids: list[str], identity: str) -> PairsManifest:
         tally = Tally()
+        teachers = teachers_of(self._store, manifest, matcher_ids)
         writer = PairsWriter(self._store, manifest, identity, self._config.shard_pairs)
         for shot in (shot for shot in manifest.shots if not shot.rejected):
-            self._propagate_shot(manifest, shot, matcher_ids, writer, tally)
+            self._propagate_shot(manifest, shot, matcher_ids, teachers, writer, tally)
             self._telemetry.progress(
                 manifest.video_id, "propagate", shot.first_sample + shot.num_samples, len(manifest.frame_indices)
             )
@@ -125,10 +128,17 @@ class PropagateStage:
             shards=shards,
             funnel=funnel,
             rejected="" if entries else manifest.rejected or tally.main_reason(),
+            teachers=teachers,
         )
 
     def _propagate_shot(
-        self, manifest: FrameManifest, shot: Shot, matcher_ids: list[str], writer: PairsWriter, tally: Tally
+        self,
+        manifest: FrameManifest,
+        shot: Shot,
+        matcher_ids: list[str],
+        teachers: tuple[Teacher, ...],
+        writer: PairsWriter,
+        tally: Tally,
     ) -> None:
         video_id = manifest.video_id
         labels = StoredLabels(
@@ -148,7 +158,7 @@ class PropagateStage:
             for reach, outcome in zip(block, outcomes, strict=True):
                 if isinstance(outcome, TrainingPair):
                     with self._telemetry.step("shards", video_id):
-                        writer.add(outcome, shot.index)
+                        writer.add(replace(outcome, teachers=teachers), shot.index)
                     tally.keep(reach.ended)
                 else:
                     tally.lose(outcome)

@@ -82,6 +82,7 @@ def _labels(num_pairs: int, rows) -> SegmentLabels:
         offsets=np.array([0] * num_pairs + [len(rows)], np.int64),
         correspondences=rows,
         confidence=np.ones(len(rows), np.float32),
+        teacher=np.array(['{"matcher":"rootsift"}']),
     )
 
 
@@ -98,6 +99,11 @@ def test_npz_returns_every_array_bit_by_bit(num_pairs, rows):
         before, after = getattr(labels, name), getattr(back, name)
         assert after.dtype == before.dtype
         np.testing.assert_array_equal(after, before)
+
+
+def test_labels_of_before_teachers_were_recorded_are_read():
+    labels = _labels(1, np.zeros((2, 4), np.float32))
+    assert codecs.from_npz(SegmentLabels, codecs.to_npz(replace(labels, teacher=None))).teacher is None
 
 
 def test_npz_leaves_out_what_is_none():

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gim.adapters.store_file import FileStore
-from gim.matchers.base import Matcher, SparseMatcher
+from gim.matchers.base import Matcher
 from gim.matchers.registry import load_matcher
 from gim.ports.telemetry import NullTelemetry
 from gim.records import Correspondences
 from gim.runtime.threads import one_thread_each
+from gim.runtime.wiring import choose_guide
 from gim.settings import Settings
 from gim.stages.base import Stage
 from gim.stages.ingest import IngestStage
 from gim.stages.label import LabelStage, labels_id
 from gim.stages.propagate import PropagateStage
+from gim.video.segmenter import Segmenter
 from gim.wire.topics import Event, topic_of
 from gim.wire.v1 import events_pb2
 
@@ -104,6 +106,7 @@ class Pipeline:
         root: Path,
         *sets: str,
         matchers: Sequence[Matcher] = (),
+        segmenter: Segmenter | None = None,
         required: Sequence[str] = (),
         keep_features: bool = False,
         threads: int = 2,
@@ -114,7 +117,7 @@ class Pipeline:
         self._stack = ExitStack()
         self.matchers = list(matchers) or [quick_rootsift()]
         pairing, propagation = self.settings.pairing, self.settings.propagation
-        self.matcher_ids = {matcher.name: labels_id(matcher, pairing) for matcher in self.matchers}
+        self.matcher_ids = {matcher.name: labels_id(matcher, pairing, segmenter) for matcher in self.matchers}
         common = {"telemetry": NullTelemetry()}
         self.ingest = IngestStage(
             self.store,
@@ -125,7 +128,9 @@ class Pipeline:
             **common,
         )
         self.label = {
-            matcher.name: LabelStage(self.store, matcher, pairing, executor=self._executor, **common)
+            matcher.name: LabelStage(
+                self.store, matcher, pairing, executor=self._executor, segmenter=segmenter, **common
+            )
             for matcher in self.matchers
         }
         self.propagate = PropagateStage(
@@ -135,7 +140,8 @@ class Pipeline:
             pairing.base_intervals,
             matcher_ids=tuple(self.matcher_ids.values()),
             required_matcher_ids=tuple(self.matcher_ids[name] for name in required),
-            guide_matcher=next((matcher for matcher in self.matchers if isinstance(matcher, SparseMatcher)), None),
+            guide_matcher=choose_guide(self.matchers),
+            segmenter=segmenter,
             keep_features=keep_features,
             executor=self._executor,
             **common,
