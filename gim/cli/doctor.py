@@ -41,7 +41,7 @@ def diagnose(
         "store": settings.store,
         "store_free_bytes": shutil.disk_usage(folder).free,
         "packages": _packages(),
-        "matchers": _matchers(),
+        "matchers": _matchers(settings.matchers),
         "youtube": _youtube(),
     }
     problems = _problems(facts, settings.matchers, folder)
@@ -78,11 +78,18 @@ def _packages() -> dict[str, str]:
     return found
 
 
-def _matchers() -> dict[str, str]:
-    """Why each matcher cannot run here; empty for one that can."""
-    from gim.matchers.registry import matcher_names, matcher_status
+def _matchers(wanted: tuple[str, ...]) -> dict[str, str]:
+    """Why each matcher cannot run here; empty for one that can. Of those behind bridges only what is wanted."""
+    from gim.errors import UnknownMatcher
+    from gim.matchers.registry import is_bridged, matcher_names, matcher_status
 
-    return {name: matcher_status(name) for name in matcher_names()}
+    found = {name: matcher_status(name) for name in matcher_names()}
+    for name in filter(is_bridged, wanted):
+        try:
+            found[name] = matcher_status(name)
+        except UnknownMatcher as error:
+            found[name] = str(error)
+    return found
 
 
 def _youtube() -> dict[str, str]:

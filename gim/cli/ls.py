@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gim.cli._matchers import list_matchers, print_matchers
 from gim.cli._options import ConfigOption, JsonOption, RecipeOption, SetOption, StoreOption, load_settings
 from gim.settings import Settings
 
@@ -21,6 +22,7 @@ class Kind(StrEnum):
 
     videos = "videos"
     matchers = "matchers"
+    segmenters = "segmenters"
     recipes = "recipes"
     settings = "settings"
 
@@ -39,10 +41,12 @@ def list_things(
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the videos of a store, the matchers, the recipes, or every setting with its value."""
+    """List the videos of a store, the matchers, the segmenters, the recipes, or every setting with its value."""
     rows = _LISTERS[kind](load_settings(sets, config, recipe, store=store))
     if as_json:
         print(json.dumps({kind.value: rows}))
+    elif kind is Kind.matchers:
+        print_matchers(rows)
     else:
         _print_table(rows)
 
@@ -55,10 +59,26 @@ def _videos(settings: Settings) -> list[Row]:
         return [asdict(video) for video in list_videos(store)]
 
 
-def _matchers(_: Settings) -> list[Row]:
-    from gim.matchers.registry import matcher_names, matcher_status
+def _segmenters(_: Settings) -> list[Row]:
+    from gim.video.segmenters.registry import segmenter_class, segmenter_names, segmenter_status
+    from gim.weights.files import spec_named
 
-    return [{"matcher": name, "runs_here": matcher_status(name) or "yes"} for name in matcher_names()]
+    rows = []
+    for name in segmenter_names():
+        segmenter = segmenter_class(name)
+        weights = [spec_named(item) for item in segmenter.published_weights]
+        rows.append(
+            {
+                "segmenter": name,
+                "masks": list(segmenter.choose_classes()),
+                "weights": list(segmenter.published_weights),
+                "licence": segmenter.licence,
+                "licence_of_weights": list(dict.fromkeys(item.licence for item in weights)),
+                "runs_here": segmenter_status(name) or "yes",
+                "classes": list(segmenter.classes),
+            }
+        )
+    return rows
 
 
 def _recipes(_: Settings) -> list[Row]:
@@ -80,7 +100,8 @@ def _settings(settings: Settings) -> list[Row]:
 
 _LISTERS: dict[Kind, Callable[[Settings], list[Row]]] = {
     Kind.videos: _videos,
-    Kind.matchers: _matchers,
+    Kind.matchers: list_matchers,
+    Kind.segmenters: _segmenters,
     Kind.recipes: _recipes,
     Kind.settings: _settings,
 }

@@ -1,34 +1,28 @@
-"""`gim match`: two images in; their correspondences drawn, one image warped onto the other, and the numbers out."""
+"""`gim match`: two images in; their correspondences drawn, warped, triangulated, and the numbers out."""
 
 import json
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import cv2
 import typer
 
-from gim import codecs
 from gim.cli._options import ConfigOption, JsonOption, SetOption, load_settings
-from gim.errors import CorruptObject, InvalidInput, Unavailable
-from gim.geometry.draw import draw_correspondences
-from gim.geometry.homography import warp_image
-from gim.geometry.robust import fit_fundamental, fit_homography
-from gim.matchers.registry import load_matcher
+from gim.errors import InvalidInput, Unavailable
 from gim.records import BoolArray, Float32Array, Float64Array, Uint8Array
-from gim.settings import Settings
 
-_HOMOGRAPHY_THRESHOLD_PX = 8.0  # as in the original's demo: a scene is rarely one plane
-_IMAGE_SUFFIXES = {".png": codecs.encode_png, ".jpg": codecs.encode_jpeg, ".jpeg": codecs.encode_jpeg}
+if TYPE_CHECKING:
+    from gim.photos.matching import PhotoMatch
+    from gim.photos.reading import Photo
+    from gim.photos.scene import Camera, PhotoScene
 
-
-_NO_FRAME_MARKERS = {0xC4, 0xC8, 0xCC}  # of JPEG, among those that begin a frame and state its size
+_PICTURES = (".png", ".jpg", ".jpeg")
+_ESTIMATED = "estimated"
 
 
 @dataclass(frozen=True, slots=True)
-class _Match:
+class _Stored:
     """What `--npz` stores."""
 
     correspondences: Float32Array  # [N, 4] rows (x0, y0, x1, y1), pixels, origin at the top-left pixel's centre
@@ -52,115 +46,170 @@ def match_images(
     warp: Annotated[
         Path | None, typer.Option(help="Image 1 warped onto image 0 by the fitted homography.", metavar="FILE")
     ] = None,
+    certainty: Annotated[
+        Path | None, typer.Option(help="Picture of what a dense matcher is sure of.", metavar="FILE")
+    ] = None,
+    two_view: Annotated[
+        Path | None, typer.Option(help="Triangulated points and both cameras, .ply.", metavar="FILE")
+    ] = None,
+    k0: Annotated[
+        str, typer.Option(help="Intrinsics of camera 0, pixels, for --two-view.", metavar="FX,FY,CX,CY")
+    ] = _ESTIMATED,
+    k1: Annotated[
+        str, typer.Option(help="Of camera 1; as --k0 where the sizes are equal.", metavar="FX,FY,CX,CY")
+    ] = _ESTIMATED,
     npz: Annotated[Path | None, typer.Option(help="Correspondences, inliers and models.", metavar="FILE")] = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Match two images, draw the matches, and warp image 1 onto image 0."""
-    for path in (out, warp):
-        _check_suffix(path)
-    for path in (out, warp, npz):
-        _check_place(path)
+    """Match two images; draw the matches, warp image 1 onto image 0, triangulate."""
+    wanted = {"out": out, "warp": warp, "certainty": certainty, "two_view": two_view, "npz": npz}
+    places = {name: path for name, path in wanted.items() if path}
+    _check_places(places)
+    given = [_parsed_intrinsics(name, text) for name, text in (("--k0", k0), ("--k1", k1))]
     settings = load_settings(sets, config)
-    pixels0, pixels1 = (_read_image(path, settings.limits.max_pixels) for path in (image0, image1))
-    start = time.perf_counter()
-    match = _match(pixels0, pixels1, matcher, settings)
-    seconds = time.perf_counter() - start
-    if warp:
-        _write(warp, _encode(warp, _warp(pixels0, pixels1, match)))
-    if out:
-        picture = draw_correspondences(pixels0, pixels1, match.correspondences, match.inliers)
-        _write(out, _encode(out, picture))
-    if npz:
-        _write(npz, codecs.to_npz(match))
-    names = {"image0": str(image0), "image1": str(image1), "matcher": matcher}
-    written = {name: str(path) for name, path in (("out", out), ("warp", warp), ("npz", npz)) if path}
-    _print_summary({**names, **_numbers(match), "seconds": round(seconds, 3), **written}, as_json=as_json)
+
+    from gim.cli._fetching import fetch_weights
+    from gim.matchers.network import ModelResources
+    from gim.matchers.registry import load_matcher, weight_names
+    from gim.photos.matching import match_photos
+    from gim.photos.reading import read_photo
+    from gim.photos.scene import cameras_of, reconstruct_photos
+
+    if certainty:
+        _check_has_warp(matcher)
+    photo0, photo1 = (read_photo(path, settings.limits.max_pixels) for path in (image0, image1))
+    fetch_weights(weight_names(matcher, settings.matcher.get(matcher)), settings.weights, plain_lines=not as_json)
+    loaded = load_matcher(matcher, settings.matcher.get(matcher), ModelResources(settings.inference, settings.weights))
+    match = match_photos(loaded, photo0, photo1, settings.pairing.fit)
+    cameras = cameras_of(photo0, photo1, *given)
+    seed = settings.pairing.fit.seed
+    scene = reconstruct_photos(photo0, photo1, match, *cameras, seed) if two_view else None
+    files = _files(places, photo0, photo1, match, scene, loaded)
+    for name, data in files.items():
+        _write(places[name], data)
+
+    summary = {"image0": str(image0), "image1": str(image1), "matcher": matcher, **_numbers(match)}
+    summary["notes"] = [f"{photo.name}: {note}" for photo in (photo0, photo1) for note in photo.notes]
+    if scene:
+        summary["scene"] = _scene_numbers(scene, cameras)
+    _print_summary({**summary, **{name: str(path) for name, path in places.items()}}, as_json=as_json)
 
 
-def _match(image0: Uint8Array, image1: Uint8Array, name: str, settings: Settings) -> _Match:
-    found = load_matcher(name, settings.matcher.get(name)).match(image0, image1)
-    fit = fit_fundamental(found.points, settings.pairing.fit)
-    inliers = fit.inliers if fit else found.confidence < 0  # without a model nothing is an inlier
-    plane = fit_homography(found.points[inliers], threshold_px=_HOMOGRAPHY_THRESHOLD_PX)
-    return _Match(found.points, found.confidence, inliers, fit.F01 if fit else None, plane.H01 if plane else None)
+def _files(
+    places: dict[str, Path],
+    photo0: "Photo",
+    photo1: "Photo",
+    match: "PhotoMatch",
+    scene: "PhotoScene | None",
+    matcher: Any,
+) -> dict[str, bytes]:
+    """The content of every file that is asked for; made whole before any is written."""
+    from gim import codecs
+    from gim.photos.matching import dense_warp, draw_match, draw_warp_certainty, warp_onto
+
+    files = {}
+    if path := places.get("warp"):
+        files["warp"] = _encoded(path, warp_onto(photo0, photo1, match))
+    if path := places.get("certainty"):
+        warp = dense_warp(matcher, photo0, photo1)
+        files["certainty"] = _encoded(path, draw_warp_certainty(photo0, photo1, match, warp))
+    if path := places.get("out"):
+        files["out"] = _encoded(path, draw_match(photo0, photo1, match))
+    if "npz" in places:
+        F01 = match.epipolar.F01 if match.epipolar else None
+        H01 = match.plane.H01 if match.plane else None
+        files["npz"] = codecs.to_npz(_Stored(match.found.points, match.found.confidence, match.inliers, F01, H01))
+    if scene:
+        files["two_view"] = scene.ply
+    return files
 
 
-def _warp(image0: Uint8Array, image1: Uint8Array, match: _Match) -> Uint8Array:
-    if match.H01 is None:
-        raise InvalidInput(f"no homography fits the {len(match.correspondences)} matches: leave --warp out")
-    return warp_image(image1, match.H01, width=image0.shape[1], height=image0.shape[0])
-
-
-def _numbers(match: _Match) -> dict[str, Any]:
+def _numbers(match: "PhotoMatch") -> dict[str, Any]:
     return {
-        "matches": len(match.correspondences),
+        "matches": len(match.inliers),
         "inliers": int(match.inliers.sum()),
-        "F01": None if match.F01 is None else match.F01.tolist(),
-        "H01": None if match.H01 is None else match.H01.tolist(),
+        "F01": match.epipolar.F01.tolist() if match.epipolar else None,
+        "H01": match.plane.H01.tolist() if match.plane else None,
+        "seconds": round(match.seconds, 3),
+        "device": match.device,
+    }
+
+
+def _scene_numbers(scene: "PhotoScene", cameras: "tuple[Camera, Camera]") -> dict[str, Any]:
+    return {
+        "points": len(scene.scene.points),
+        "tried": scene.num_tried,
+        "rotation_deg": round(scene.rotation_deg, 3),
+        "median_angle_deg": round(scene.median_angle_deg, 3),
+        "T_0to1": scene.scene.T_0to1.tolist(),
+        **{f"K{view}": camera.K.tolist() for view, camera in enumerate(cameras)},
+        **{f"K{view}_from": camera.source for view, camera in enumerate(cameras)},
     }
 
 
 def _print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
+    from gim.cli._terminal import printable
+
     if as_json:
         print(json.dumps(summary))
         return
-    print(f"{summary['matches']} matches, {summary['inliers']} inliers, {summary['seconds']:.2f} s")
-    for name in ("out", "warp", "npz"):
-        if name in summary:
-            print(f"{name}: {summary[name]}")
+    print(
+        f"{summary['matches']} matches, {summary['inliers']} inliers, {summary['seconds']:.2f} s on {summary['device']}"
+    )
+    lines = list(summary["notes"])
+    if scene := summary.get("scene"):
+        for view in (0, 1):
+            (fx, _, cx), (_, fy, cy), _ = scene[f"K{view}"]
+            lines.append(f"camera {view}: {fx:.1f},{fy:.1f},{cx:.1f},{cy:.1f} ({scene[f'K{view}_from']})")
+        lines.append(
+            f"scene: {scene['points']} points of {scene['tried']} inliers, seen under {scene['median_angle_deg']:.1f} "
+            f"degrees in the middle; the camera turned by {scene['rotation_deg']:.1f} degrees"
+        )
+    lines += [f"{name}: {summary[name]}" for name in ("out", "warp", "certainty", "two_view", "npz") if name in summary]
+    for line in lines:
+        print(printable(line))
 
 
-def _read_image(path: Path, max_pixels: int) -> Uint8Array:
+def _parsed_intrinsics(option: str, text: str) -> Float64Array | None:
+    from gim.evaluation.cameras import parse_intrinsics
+
+    if text == _ESTIMATED:
+        return None
     try:
-        data = path.read_bytes()
-        _refuse_large(path, declared_size(data), max_pixels)
-        image = codecs.decode_image(data)
-    except OSError as error:
-        raise InvalidInput(f"image {path}: {error.strerror or error}") from error
-    except cv2.error as error:  # OpenCV raises its own for a size above its limit
-        raise InvalidInput(f"image {path}: not a readable image, or too large") from error
-    except CorruptObject as error:
-        raise InvalidInput(f"image {path}: not a readable image") from error
-    _refuse_large(path, (image.shape[1], image.shape[0]), max_pixels)
-    return image
+        return parse_intrinsics(text)
+    except InvalidInput as error:
+        raise InvalidInput(f"{option}: {error}; or say {_ESTIMATED}") from error
 
 
-def _refuse_large(path: Path, size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise InvalidInput(f"image {path}: {width}x{height} pixels exceed limits.max_pixels={max_pixels}; shrink it")
+def _check_has_warp(name: str) -> None:
+    from gim.matchers.network import WarpMatcher
+    from gim.matchers.registry import matcher_class
+    from gim.photos.matching import names_with_warp
+
+    if not issubclass(matcher_class(name), WarpMatcher):
+        others = ", ".join(names_with_warp()) or "none here, see `gim ls matchers`"
+        raise InvalidInput(f"--certainty: matcher {name} gives no dense warp; matchers that do: {others}")
 
 
-def declared_size(data: bytes) -> tuple[int, int]:
-    """Width and height that a PNG or JPEG states, before it is decoded; (0, 0) for anything else."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
-        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
-    if not data.startswith(b"\xff\xd8"):
-        return 0, 0
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
-        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME_MARKERS:
-            return int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
-        at += 2 + length
-    return 0, 0
+def _check_places(places: dict[str, Path]) -> None:
+    """Refuse before any work what could not be written."""
+    suffixes = {"out": _PICTURES, "warp": _PICTURES, "certainty": _PICTURES, "two_view": (".ply",)}
+    for name, path in places.items():
+        allowed = suffixes.get(name)
+        if allowed and path.suffix.lower() not in allowed:
+            raise InvalidInput(f"cannot write {path}: expected {' or '.join(allowed)}")
+    for path in places.values():
+        if path.is_dir() or not path.parent.is_dir():
+            why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+            raise InvalidInput(f"cannot write {path}: {why}")
 
 
-def _check_suffix(path: Path | None) -> None:
-    if path and path.suffix.lower() not in _IMAGE_SUFFIXES:
-        raise InvalidInput(f"cannot write {path}: expected .png, .jpg or .jpeg")
+def _encoded(path: Path, image: Uint8Array) -> bytes:
+    from gim import codecs
 
-
-def _check_place(path: Path | None) -> None:
-    if path and (path.is_dir() or not path.parent.is_dir()):
-        why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise InvalidInput(f"cannot write {path}: {why}")
-
-
-def _encode(path: Path, image: Uint8Array) -> bytes:
-    return _IMAGE_SUFFIXES[path.suffix.lower()](image)
+    return codecs.encode_png(image) if path.suffix.lower() == ".png" else codecs.encode_jpeg(image)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -66,8 +66,10 @@ def run_sources(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary, errors only.")] = False,
 ) -> int:
     """Turn videos into long-baseline training pairs. The same command continues what was interrupted."""
+    from gim.cli._fetching import fetch_weights
     from gim.cli._progress import RunProgress
     from gim.runtime.run import run_videos
+    from gim.runtime.wiring import weight_names
 
     settings = load_settings(
         sets,
@@ -81,6 +83,7 @@ def run_sources(
         sampling__trim_end_seconds=trim_end,
     )
     check_report_path(report)
+    fetch_weights(weight_names(settings), settings.weights, quiet=quiet, plain_lines=not as_json)
     with RunProgress(quiet=quiet, plain_lines=not as_json) as progress:
         result = run_videos(sources, settings, progress.update)
     is_stored = any(video.video_id for video in result.videos)  # not where every source was refused
