@@ -1,8 +1,9 @@
 """Writes what the pages take from results and code: `python -m bench.readme [--check]`.
 
 Sections between `<!-- NAME:begin -->` and `<!-- NAME:end -->` are made here: `results` from the JSON files that the
-benches left in bench/results, `example` from what `python -m bench.example` recorded, all others from the code, as is
-docs/settings.md. With `--check` nothing is written, and the exit code says whether the pages are up to date.
+benches left in bench/results, `parity` from that of `python -m bench.parity`, `example` from what `python -m
+bench.example` recorded, all others from the code, as is docs/settings.md. With `--check` nothing is written, and the
+exit code says whether the pages are up to date.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench import parity
 from bench.code_tables import exports_part, markdown_table, quality_table, reasons_table, recipe_table, settings_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +25,7 @@ def pages(results: Path = RESULTS) -> dict[Path, str]:
     made = {ROOT / "docs" / "settings.md": settings_page()}
     parts = {
         "README.md": {"example": example(results), "recipes": recipe_table(), "results": results_part(results)},
+        "docs/parity.md": {"parity": parity.tables(results / "parity.json")},
         "docs/formats.md": {"quality": quality_table(), "reasons": reasons_table(), "exports": exports_part()},
     }
     for name, sections in parts.items():
