@@ -23,11 +23,19 @@ PROTOS := $(wildcard protos/gim/wire/v1/*.proto)
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: .venv/.main  ## label the bundled clip, or VIDEO=<path | URL | YouTube id>; ARGS=... are passed on to `gim run`
 	@scripts/run $(ARGS)
+
+.PHONY: models
+models: .venv/.models  ## put the learned matchers' packages (torch, kornia: 6 GB) into .venv
+	@$(BIN)/gim ls matchers
+
+.PHONY: demo
+demo: .venv/.demo  ## open a page where two images are matched by matchers side by side; ARGS=... go to `gim demo`
+	@$(BIN)/gim demo $(ARGS)
 
 .PHONY: setup
 setup: .venv/.dev  ## put everything, development tools included, into .venv
@@ -56,6 +64,14 @@ types: .venv/.dev  ## check types
 bench: .venv/.dev  ## time the whole run against a plain script; writes bench/results
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-matchers
+bench-matchers: .venv/.dev  ## score and time the matchers; writes bench/results
+	@$(BIN)/python -m bench accuracy matchers $(ARGS)
+
+.PHONY: parity
+parity: .venv/.dev  ## compare every network with its original, number by number; writes docs/parity.md
+	@$(BIN)/python -m bench.parity
+
 .PHONY: protos
 protos: .venv/.dev  ## remake gim/wire/v1 from protos/
 	@$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=. --pyi_out=. $(PROTOS:protos/%=%)
@@ -81,7 +97,17 @@ clean:  ## remove what was installed and cached here; data/ stays
 	@$(PIP_INSTALL) -r constraints-youtube.txt
 	@touch $@
 
-.venv/.dev: .venv/.main constraints-dev.txt
+.venv/.models: .venv/.main constraints-models.txt
+	@echo "installing torch and kornia into .venv: 6 GB"
+	@$(PIP_INSTALL) -r constraints.txt -r constraints-models.txt
+	@touch $@
+
+.venv/.demo: .venv/.models constraints-demo.txt
+	@echo "installing what the page of gim demo needs into .venv"
+	@$(PIP_INSTALL) -r constraints.txt -r constraints-models.txt -r constraints-demo.txt
+	@touch $@
+
+.venv/.dev: .venv/.demo constraints-dev.txt
 	@echo "installing the development tools into .venv"
-	@$(PIP_INSTALL) -r constraints.txt -r constraints-dev.txt
+	@$(PIP_INSTALL) -r constraints.txt -r constraints-models.txt -r constraints-demo.txt -r constraints-dev.txt
 	@touch $@

@@ -8,7 +8,20 @@ import pytest
 
 from tests.synthetic import write_wall
 
-_ABSENT = ["torch", "kafka", "confluent_kafka", "minio", "grpc", "grpc_tools", "pytest", "hypothesis"]
+_ABSENT = [
+    "torch",
+    "torchvision",
+    "kornia",
+    "safetensors",
+    "gradio",
+    "kafka",
+    "confluent_kafka",
+    "minio",
+    "grpc",
+    "grpc_tools",
+    "pytest",
+    "hypothesis",
+]
 _RUN = f"""
 import sys
 for name in {_ABSENT!r}:

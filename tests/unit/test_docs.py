@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import typer
 
-from bench import readme
+from bench import parity, readme
 from gim.assignments import setting_types
 from gim.cli.main import build_app
 from gim.labels.shards import ShardWriter
@@ -132,7 +132,7 @@ def test_pictures_speak_and_suit_dark_and_light_pages(picture):
     assert 'class="page"' in text  # a ground of its own: the page behind it may have any colour
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/settings.md", "docs/formats.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/settings.md", "docs/formats.md", "docs/parity.md"])
 def test_what_is_made_from_code_and_results_is_up_to_date(page):
     assert (ROOT / page).read_text() == readme.pages()[ROOT / page], "run `python -m bench.readme`"
 
@@ -173,6 +173,34 @@ def test_results_are_shown_with_their_verdict(tmp_path):
     assert "| decode | 1.235 |" in shown
     assert "| link | - |" in shown
     assert "Note: one run" in shown
+
+
+def test_parity_is_shown_by_golden_set(tmp_path):
+    file = tmp_path / "parity.json"
+    assert "python -m bench.parity" in parity.tables(file)
+    packages = dict.fromkeys(("torch", "torchvision", "kornia", "numpy", "opencv-python-headless"), "1.0")
+    machine = {"processor": "A processor", "python": "3.11", "packages": packages}
+    found = [("dkm", "warp", 2e-4, 1e-3), ("dkm", "cert", 0.0, 1e-3), ("roma", "flow", 3e-6, 1e-4)]
+    names = ("golden", "quantity", "max_abs_difference", "tolerance")
+    file.write_text(
+        json.dumps({"machine": machine, "differences": [dict(zip(names, row, strict=True)) for row in found]})
+    )
+    shown = parity.tables(file)
+    assert "A processor" in shown
+    assert "kornia 1.0" in shown
+    assert re.search(r"^\| \[dkm\]\(#dkm\) \| `dkm` \| .*\| 2 \| 20.0% \|$", shown, re.MULTILINE)
+    assert "| warp | 2.0e-04 | 1.0e-03 |" in shown
+    assert "| cert | 0 | 1.0e-03 |" in shown
+    assert shown.index("## dkm") < shown.index("| cert |") < shown.index("## roma") < shown.index("| flow |")
+
+
+@pytest.mark.shared
+def test_every_golden_set_is_in_the_parity_table(shared_data):
+    stored = {path.parent.name for path in shared_data.glob("golden/*/golden.npz")}
+    assert stored | {"rootsift"} == set(parity.ORIGINALS)
+    recorded = json.loads(parity.RESULT.read_text())["differences"]
+    assert {row["golden"] for row in recorded} == set(parity.ORIGINALS)
+    assert all(row["max_abs_difference"] <= row["tolerance"] for row in recorded)
 
 
 def test_a_page_without_the_section_is_refused():
