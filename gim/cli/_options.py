@@ -25,6 +25,14 @@ MatchersOption = Annotated[
     str | None,
     typer.Option("--matchers", help="Matchers, joined by commas.", metavar="A,B", show_default="rootsift"),
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", help="Where networks run: cuda, cuda:N, mps, cpu.", metavar="D", show_default="auto"),
+]
+MaxMemoryOption = Annotated[
+    float | None,
+    typer.Option("--max-memory", help="Of the device, for networks; batches are halved to fit.", metavar="GIB"),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 

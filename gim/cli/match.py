@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gim.cli._options import ConfigOption, JsonOption, SetOption, load_settings
+from gim.cli._options import ConfigOption, DeviceOption, JsonOption, MaxMemoryOption, SetOption, load_settings
 from gim.errors import InvalidInput, Unavailable
 from gim.records import BoolArray, Float32Array, Float64Array, Uint8Array
 
@@ -59,6 +59,8 @@ def match_images(
         str, typer.Option(help="Of camera 1; as --k0 where the sizes are equal.", metavar="FX,FY,CX,CY")
     ] = _ESTIMATED,
     npz: Annotated[Path | None, typer.Option(help="Correspondences, inliers and models.", metavar="FILE")] = None,
+    device: DeviceOption = None,
+    max_memory: MaxMemoryOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     as_json: JsonOption = False,
@@ -68,7 +70,7 @@ def match_images(
     places = {name: path for name, path in wanted.items() if path}
     _check_places(places)
     given = [_parsed_intrinsics(name, text) for name, text in (("--k0", k0), ("--k1", k1))]
-    settings = load_settings(sets, config)
+    settings = load_settings(sets, config, inference__device=device, inference__max_memory_gib=max_memory)
 
     from gim.cli._fetching import fetch_weights
     from gim.matchers.network import ModelResources

@@ -14,8 +14,10 @@ import typer
 
 from gim.cli._options import (
     ConfigOption,
+    DeviceOption,
     JsonOption,
     MatchersOption,
+    MaxMemoryOption,
     RecipeOption,
     SetOption,
     StoreOption,
@@ -59,6 +61,8 @@ def run_sources(
     ] = None,
     trim_start: Annotated[float | None, typer.Option(help="Seconds to leave out at the start.", metavar="S")] = None,
     trim_end: Annotated[float | None, typer.Option(help="Seconds to leave out at the end.", metavar="S")] = None,
+    device: DeviceOption = None,
+    max_memory: MaxMemoryOption = None,
     report: Annotated[Path | None, typer.Option(help="Write the HTML report here.", metavar="FILE")] = None,
     config: ConfigOption = None,
     sets: SetOption = None,
@@ -81,6 +85,8 @@ def run_sources(
         run__threads=threads,
         sampling__trim_start_seconds=trim_start,
         sampling__trim_end_seconds=trim_end,
+        inference__device=device,
+        inference__max_memory_gib=max_memory,
     )
     check_report_path(report)
     fetch_weights(weight_names(settings), settings.weights, quiet=quiet, plain_lines=not as_json)

@@ -11,7 +11,12 @@ class AlikedMatcher(TwoStageMatcher):
     licence: ClassVar[str] = "BSD-3-Clause"
     extractor: ClassVar[str] = "aliked"
     extractor_weights: ClassVar[tuple[str, ...]] = ("aliked_weights",)
-    descriptor_length: ClassVar[int] = 128
+    descriptor_length: ClassVar[int] = 128  # of all but t16, which has 64
+
+    @property
+    def descriptor_size(self) -> int:
+        found: int = self.network[0].descriptor_size
+        return found
 
     def _extractor(self, device: Any) -> Any:
         from gim.matchers.nn.aliked import AlikedExtractor, load_aliked  # noqa: PLC0415 - torch on use
@@ -24,5 +29,6 @@ class AlikedMatcher(TwoStageMatcher):
             device=device,
             max_keypoints=config.max_keypoints,
             detection_threshold=config.detection_threshold,
+            precision=self.resources.inference.precision,
         )
         return AlikedExtractor(network, max_keypoints=config.max_keypoints, max_side_px=config.max_side_px)

@@ -40,7 +40,12 @@ class AlikedLightGlue(AlikedMatcher):
         from gim.matchers.nn.lightglue import load_lightglue  # noqa: PLC0415 - torch on use
         from gim.weights.checkpoint import read_checkpoint  # noqa: PLC0415 - torch on use
 
-        file = self.files["weights"]
+        file, extractor = self.files["weights"], self._extractor(device)
+        if extractor.descriptor_size != self.descriptor_length:
+            raise ConfigError(
+                f"aliked_lightglue needs ALIKED with descriptors of length {self.descriptor_length}; those of "
+                f"{self.files['aliked_weights'].name} have {extractor.descriptor_size}: use aliked_mnn with it"
+            )
         matcher = load_lightglue(
             read_checkpoint(file.path),
             source=file.name,
@@ -49,4 +54,4 @@ class AlikedLightGlue(AlikedMatcher):
             filter_threshold=self.config.filter_threshold,
             input_dim=self.descriptor_length,
         )
-        return self._extractor(device), matcher
+        return extractor, matcher

@@ -9,20 +9,30 @@ import json
 import random
 import tarfile
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from gim import codecs
+from gim import codecs, keys
 from gim.adapters.store_file import FileStore
 from gim.cli.main import run_command
 from gim.evaluation.cameras import RenderedFrames
-from gim.records import PairsManifest, SegmentLabels, Teacher
+from gim.inference.config import InferenceConfig
+from gim.labels.config import PairingConfig, ZoomConfig
+from gim.matchers.network import ModelResources
+from gim.matchers.registry import load_matcher
+from gim.ports.telemetry import NullTelemetry
+from gim.records import FrameManifest, PairsManifest, Segment, SegmentLabels, Shot, Teacher
 from gim.runtime.checking import check_store
+from gim.stages.label import LabelStage, labels_id
 from gim.synthetic.truth import ClipTruth
+from gim.wire.v1.events_pb2 import SegmentReady
 from tests.e2e.commands import kill_after, leftovers, objects_of, run_gim, start_gim
 from tests.synthetic import small_clip
 
@@ -94,7 +104,7 @@ def test_the_labels_of_networks_become_right_pairs(clip, tmp_path, matchers, cap
 def test_a_second_run_gives_the_same_bytes_and_a_kept_cache_of_features_changes_none(clip, tmp_path):
     stores = [tmp_path / name for name in ("a", "b", "c")]
     for store, more in zip(stores, ([], [], ["run.keep_features=true"]), strict=True):
-        assert run_command([*clip.command(store, "xfeat_lighterglue", *more), "--quiet"]) == 0
+        assert run_command([*clip.command(store, "xfeat", *more), "--quiet"]) == 0
     first, second, cached = map(objects_of, stores)
     assert first == second
     assert {key: data for key, data in cached.items() if not key.startswith("features/")} == first
@@ -180,6 +190,61 @@ def test_weights_that_may_not_or_cannot_be_used_stop_the_run_before_it_begins(
     assert line.startswith("error: ")
     assert all(word in line for word in words), line
     assert not (tmp_path / "s").exists()
+
+
+# --- the second, zoomed pass ------------------------------------------------------------------------------------------
+
+
+def photograph(path: Path):
+    """RGB, 960 x 720."""
+    image = cv2.resize(cv2.imread(str(path)), (960, 720), interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def labels_of_photographs(images, root, matcher, config):
+    """What the label stage makes of photographs that lie in a store as the samples of one shot."""
+    num = len(images)
+    shot = Shot(0, 0, num - 1, 0.0, num - 1.0, 0, num)
+    manifest = FrameManifest(
+        "file-0123456789abcdef", "1s-00000000", 960, 720, 1.0, num, float(num), 1.0,
+        list(range(num)), [float(index) for index in range(num)], [shot], [Segment(0, 0, 0, num)],
+    )  # fmt: skip
+    with closing(FileStore(root)) as store, ThreadPoolExecutor(2) as executor:
+        names = (manifest.video_id, manifest.sampling_id)
+        for index, image in enumerate(images):
+            store.put(keys.frame_image(*names, index), codecs.encode_jpeg(image))
+        store.put(keys.frame_manifest(*names), codecs.to_json(manifest))
+        stage = LabelStage(store, matcher, config, executor=executor, telemetry=NullTelemetry())
+        list(stage.handle(SegmentReady(video_id=names[0], sampling_id=names[1], segment=0)))
+        return codecs.from_npz(SegmentLabels, store.get(keys.segment_labels(*names, labels_id(matcher, config), 0)))
+
+
+def points_of(labels, row):
+    return labels.correspondences[labels.offsets[row] : labels.offsets[row + 1]]
+
+
+def test_zooming_labels_a_pair_that_shares_little_and_touches_no_good_label(clip, shared_data, tmp_path):
+    photographs = shared_data / "data/unposed"
+    house = photograph(photographs / "lund/01.jpg")
+    other = photograph(photographs / "sacre_coeur/02928139_3448003521.jpg")
+    shift = np.array([-200, 50])  # to where a part of the house stands in the other photograph
+    other[300:570, 100:460] = house[250:520, 300:660]
+    moved = np.roll(house, (6, 15), axis=(0, 1))
+    settings = {"aliked_weights": str(clip.weights / "aliked-n16.pth"), "max_side_px": 320}
+    matcher = load_matcher("aliked_mnn", settings, ModelResources(InferenceConfig(device="cpu")))
+    images, plain = [house, other, moved], PairingConfig(base_intervals=(1, 2))
+    without = labels_of_photographs(images, tmp_path / "without", matcher, plain)
+    zoomed = labels_of_photographs(images, tmp_path / "zoomed", matcher, replace(plain, zoom=ZoomConfig()))
+    assert zoomed.frames.tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert without.outcomes.tolist() == ["too_few_matches", "labelled", "too_few_matches"]
+    assert zoomed.outcomes.tolist() == ["labelled"] * 3
+    np.testing.assert_array_equal(points_of(zoomed, 1), points_of(without, 1))
+    for row, expected in ((0, shift), (2, [15, 6] - shift)):
+        points = points_of(zoomed, row)
+        assert len(points) > 100
+        error = points[:, 2:] - points[:, :2] - expected
+        assert np.median(np.linalg.norm(error, axis=1)) < 0.5
+        assert (np.abs(np.median(error, axis=0)) < 0.15).all()
 
 
 # --- crashes ----------------------------------------------------------------------------------------------------------

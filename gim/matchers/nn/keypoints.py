@@ -39,13 +39,22 @@ class KeypointExtractor(ABC):
         size = network_size(width, height, max_side_px=self._max_side_px, multiple=self.multiple)
         resized = [resize_image(_rgb(image), size) for image, _ in images]
         batch = torch.from_numpy(np.stack([image for image, _ in resized])).to(self._device)
+        tensor = batch.permute(0, 3, 1, 2).float().div_(255)
+        to_given, most = resized[0][1].inverse(), size[0] * size[1]
         # A mask is applied to what was found, so ask for as many more as it may take.
         shares = [1.0 if mask is None else np.count_nonzero(mask) / mask.size for _, mask in images]
         spare = 1.0 if min(shares) == 1 else 1.25
-        num = min(math.ceil(spare * self._max_keypoints / min(shares)), size[0] * size[1])
-        found = self._detect(batch.permute(0, 3, 1, 2).float().div_(255), num)
-        to_given = resized[0][1].inverse()
-        return [self._features(item, image, mask, to_given) for item, (image, mask) in zip(found, images, strict=True)]
+        num = min(math.ceil(spare * self._max_keypoints / min(shares)), most)
+        while True:
+            found = self._detect(tensor, num)
+            features = [self._features(item, *seen, to_given) for item, seen in zip(found, images, strict=True)]
+            are_all = [
+                share == 1 or len(item.keypoints) == self._max_keypoints or len(places) < num
+                for share, item, (places, _, _) in zip(shares, features, found, strict=True)
+            ]
+            if num == most or all(are_all):
+                return features
+            num = min(4 * num, most)  # it took even those
 
     def _features(self, found: Found, image: Uint8Array, mask: Uint8Array | None, to_given: PixelMap) -> Features:
         keypoints, descriptors, scores = (np.asarray(part.float().cpu().numpy()) for part in found)
