@@ -168,7 +168,12 @@ def _first_line(record: type[Any]) -> str:
 
 
 def _field_comments(record: type[Any]) -> dict[str, str]:
-    """The comment beside each field of a dataclass."""
+    """The comment beside each field of a dataclass, inherited ones included."""
+    records = [base for base in reversed(record.__mro__) if is_dataclass(base)]
+    return {name: comment for base in records for name, comment in _own_field_comments(base).items()}
+
+
+def _own_field_comments(record: type[Any]) -> dict[str, str]:
     source = inspect.getsource(record)
     comments = {
         token.start[0]: token.string.lstrip("# ")

@@ -13,6 +13,7 @@ from kornia.feature import LoFTR
 from kornia.feature.loftr.loftr import default_cfg
 
 from gim.matchers.nn.dual_softmax import match_dual_softmax
+from gim.matchers.nn.fusion import fuse_normalisation
 from gim.matchers.nn.resnet_fpn import ResNet50FPN
 from gim.records import BoolArray, Uint8Array
 
@@ -20,6 +21,7 @@ Matches = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 _COARSE_STRIDE_PX = 8
 _FINE_STRIDE_PX = 2
+_BACKBONE_PIXELS = 2 * 1024**2  # encoded at a time: 0.5 GB per map of 256 channels at half size, and enough for a GPU
 _FINE_MATCHES = 4096  # refined at a time: 25 tokens each, so 50 MB per map of 128 channels
 
 
@@ -46,6 +48,13 @@ def gim_loftr_network() -> LoFTR:
     return network
 
 
+def fuse_backbone(network: LoFTR) -> None:
+    """Join layers of GIM's backbone once its weights are loaded: an eighth less time, the same maps to rounding."""
+    # Not of kornia's, whose blocks do not list their layers in the order they run.
+    if isinstance(network.backbone, ResNet50FPN):
+        fuse_normalisation(network.backbone)
+
+
 class PairwiseLoFTR:
     """Runs a LoFTR network: maps of images, then matches of pairs of maps."""
 
@@ -63,12 +72,15 @@ class PairwiseLoFTR:
             usable: for each image bool [H/8 * W/8], the coarse cells that may be matched; None = all.
         """
         device = next(self.network.parameters()).device
-        batch = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255)
-        coarse, fine = self.encode(batch)
+        # Channels stay the last in memory, which the convolutions keep: a third less time on a processor.
+        batch = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+        at_once = max(_BACKBONE_PIXELS // batch[0, 0].numel(), 1)
+        parts = [self.encode(part.float().div_(255)) for part in torch.split(batch, at_once)]
+        maps = [one for coarse, fine in parts for one in zip(coarse, fine, strict=True)]
         return [
             # Copies: a slice would keep the maps of the whole batch alive.
-            ImageMaps(coarse[i].clone(), fine[i].clone(), None if may is None else torch.from_numpy(may).to(device))
-            for i, may in enumerate(usable)
+            ImageMaps(coarse.clone(), fine.clone(), None if may is None else torch.from_numpy(may).to(device))
+            for (coarse, fine), may in zip(maps, usable, strict=True)
         ]
 
     def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

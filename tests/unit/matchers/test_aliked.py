@@ -71,5 +71,5 @@ def test_lightglue_with_descriptors_of_another_length_is_refused_in_one_line(sha
     small = {"aliked_weights": str(shared_data / "weights/permissive/aliked-t16.pth")}
     matcher = load_matcher("aliked_lightglue", settings | small)
     image = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
-    with pytest.raises(ConfigError, match="length 128; those of .*t16.* have 64: use aliked_mnn"):
+    with pytest.raises(ConfigError, match=r"length 128; those of .*t16.* have 64: use aliked_mnn"):
         matcher.match(image, image)

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -34,11 +35,11 @@ def told_by(threads, before="", **environment):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [1, 2])
 def test_torch_that_is_loaded_later_uses_no_more_than_its_share(threads):
     told = told_by(threads)
     assert not told["still_loaded"]
-    assert told["inside"] == [threads, threads]
+    assert told["inside"] == [min(threads, os.cpu_count())] * 2
     assert told["after"][1] is None
 
 
@@ -52,7 +53,7 @@ def test_torch_that_is_loaded_already_is_told_and_gets_its_number_back():
 @pytest.mark.parametrize(("given", "used"), [("1", 1), ("8", 2), ("4,2", 2), ("nonsense", 2)])
 def test_a_smaller_number_of_the_users_stands(given, used):
     told = told_by(2, OMP_NUM_THREADS=given)
-    assert told["inside"] == [used, used]
+    assert told["inside"] == [min(used, os.cpu_count())] * 2
     assert told["after"][1] == given
 
 

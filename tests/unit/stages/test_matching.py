@@ -26,6 +26,7 @@ from gim.matchers.network import DenseMatcher, Encoded, ModelResources, SparseNe
 from gim.matchers.registry import load_matcher
 from gim.ports.telemetry import NullTelemetry
 from gim.records import Correspondences, Features, FrameManifest, PairsManifest, SegmentLabels
+from gim.runtime.wiring import choose_guide
 from gim.stages.matching import PlainMatching, segment_matching
 from gim.stages.samples import SampleReader
 from gim.wire.v1 import events_pb2
@@ -312,3 +313,10 @@ def test_a_network_that_fails_costs_its_own_labels_only(ingested: Any, tmp_path:
         pairs = codecs.from_json(PairsManifest, pipeline.store.get(key))
         assert pairs.matcher_ids == [pipeline.matcher_ids["rootsift"]]
         assert [teacher.matcher for teacher in pairs.teachers] == ["rootsift"]
+
+
+def test_a_network_guides_only_for_want_of_a_matcher_that_is_none() -> None:
+    rootsift, sparse, other, dense = quick_rootsift(), CountedSparse(), CountedSparse(), CountedDense()
+    assert choose_guide([dense, sparse, rootsift]) is rootsift
+    assert choose_guide([dense, sparse, other]) is sparse
+    assert choose_guide([dense]) is None
