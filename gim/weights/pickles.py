@@ -128,9 +128,17 @@ class Unpickler(_PythonUnpickler):  # type: ignore[misc]
     def _call(self, what: Any, arguments: Iterable[object]) -> Any:
         if any(what is real for real in _CALLABLE.values()):
             return what(*arguments)
-        if isinstance(what, _Name) and what.holds_data:
+        if isinstance(what, _Name) and (what.holds_data or self._reads_member(what, tuple(arguments))):
             return _Stub()
         raise UnsafeInput(f"it tries to run code: it calls {what if isinstance(what, _Name) else type(what).__name__}")
+
+    @staticmethod
+    def _reads_member(what: _Name, arguments: tuple[object, ...]) -> bool:
+        """Whether it is how some Pythons (3.11.0 to 3.11.3) pickle a member of an enumeration: getattr(class, name)."""
+        if (what.module, what.name) != ("builtins", "getattr") or len(arguments) != 2:
+            return False
+        owner, name = arguments
+        return isinstance(owner, _Name) and owner.holds_data and isinstance(name, str)
 
     def _reduce(self) -> None:
         arguments = self.stack.pop()

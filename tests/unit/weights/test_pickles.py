@@ -304,3 +304,24 @@ def test_bytes_of_python_2_and_old_style_objects_are_stubs():
         found = pickles.load(io.BytesIO(data))
         assert sorted(found) == ["b", "e", "o"]
         assert pickles.is_stub(found["o"])
+
+
+def _pickled_call(function: str, owner: str, member: str) -> bytes:
+    """The opcodes of `function(owner, member)`, as protocol 2 writes them."""
+    return (
+        b"\x80\x02"
+        + f"c{function}\nc{owner}\nX".encode()
+        + struct.pack("<I", len(member))
+        + member.encode()
+        + b"\x86R."
+    )
+
+
+def test_a_member_of_an_enumeration_is_read_as_older_pythons_write_it():
+    pickles.Unpickler(io.BytesIO(_pickled_call("__builtin__\ngetattr", "framework.stages\nStage", "FITTING"))).load()
+
+
+@pytest.mark.parametrize("owner", ["os\npath", "os\nsystem", "framework.tools\nrun", "builtins\neval"])
+def test_no_other_member_is_asked_for(owner):
+    with pytest.raises(UnsafeInput, match=r"builtins\.getattr"):
+        pickles.Unpickler(io.BytesIO(_pickled_call("__builtin__\ngetattr", owner, "system"))).load()
