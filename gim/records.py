@@ -6,7 +6,7 @@ pixel; correspondences are rows `(x0, y0, x1, y1)`. How records become bytes is 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -137,6 +137,11 @@ class Correspondences:
     points: Float32Array  # [N, 4] rows (x0, y0, x1, y1), pixels
     confidence: Float32Array  # [N] in [0, 1], the matcher's own scale
     matches: Int32Array | None = None  # [N, 2] keypoint indices, sparse matchers only
+
+    @classmethod
+    def none(cls) -> Self:
+        """Of images that have nothing in common."""
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)

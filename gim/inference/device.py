@@ -1,7 +1,7 @@
 """The one place that chooses a device, a precision and a batch size for networks. Changes no global state of torch."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -14,6 +14,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _GIB = 1024**3
+
+
+def prepared_device(config: InferenceConfig) -> torch.device:
+    """The device of the settings, which from now on refuses this process more memory than they allow.
+
+    Raises:
+        ConfigError: as for `choose_device`.
+    """
+    device = choose_device(config.device)
+    if config.max_memory_gib and device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(config.max_memory_gib * _GIB / total, 1.0), device)
+    return device
 
 
 def choose_device(name: str) -> torch.device:
@@ -43,42 +56,49 @@ def running(config: InferenceConfig, device: torch.device) -> Iterator[None]:
         yield
 
 
-def in_batches(
-    function: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], config: InferenceConfig
-) -> list[Result]:
-    """Apply a function to batches of items in order; where the device's memory runs out, halve the batch and go on.
+class Batches:
+    """Applies functions to batches of items; where the device's memory runs out, halves the batch and goes on.
 
-    Raises:
-        Unavailable: a single item does not fit; the message says what to lower.
+    What did not fit is not tried again: the size that did is remembered for each kind of work.
     """
-    results: list[Result] = []
-    size = max(config.batch_size, 1)
-    while len(results) < len(items):
-        batch = items[len(results) : len(results) + size]
-        try:
-            results += function(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if len(batch) == 1:
-                raise Unavailable(
-                    "one image pair does not fit into the device's memory: lower the matcher's image size, or "
-                    "use --set inference.device=cpu or --set inference.precision=bfloat16"
-                ) from error
-            size = max(len(batch) // 2, 1)
-        else:
-            continue
-        # Outside the handler, where the failed call's frames no longer hold its tensors.
-        gc.collect()
-        _empty_cache()
-    return results
 
+    def __init__(self, config: InferenceConfig) -> None:
+        self._largest = max(config.batch_size, 1)
+        self._fits: dict[Hashable, int] = {}
 
-def limit_memory(config: InferenceConfig, device: torch.device) -> None:
-    """Have the device refuse this process more memory than `max_memory_gib`, so that batches are halved in time."""
-    if config.max_memory_gib and device.type == "cuda":
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(config.max_memory_gib * _GIB / total, 1.0), device)
+    def apply(
+        self, function: Callable[[Sequence[Item]], Sequence[Result]], items: Sequence[Item], kind: Hashable = None
+    ) -> list[Result]:
+        """The function's results of all items, in order.
+
+        Args:
+            function: gives as many results as it is given items.
+            items: any number.
+            kind: items of one kind need the same memory each: what is done with them, and their size.
+
+        Raises:
+            Unavailable: a single item does not fit; the message says what to lower.
+        """
+        results: list[Result] = []
+        while len(results) < len(items):
+            batch = items[len(results) : len(results) + self._fits.get(kind, self._largest)]
+            try:
+                results += function(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if len(batch) == 1:
+                    raise Unavailable(
+                        "one image pair does not fit into the device's memory: lower the matcher's image size, or "
+                        "use --set inference.device=cpu or --set inference.precision=bfloat16"
+                    ) from error
+                self._fits[kind] = len(batch) // 2
+            else:
+                continue
+            # Outside the handler, where the failed call's frames no longer hold its tensors.
+            gc.collect()
+            _empty_cache()
+        return results
 
 
 def compiled(network: Any, config: InferenceConfig) -> Any:

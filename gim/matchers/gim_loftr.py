@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
+from gim.geometry.colour import to_rgb
 from gim.matchers.loftr import Loftr, LoftrConfig
 from gim.matchers.network import ModelResources
 from gim.records import Uint8Array
@@ -33,4 +32,4 @@ class GimLoftr(Loftr):
 
     def _channels(self, image: Uint8Array) -> Uint8Array:
         """RGB as it is: GIM normalises by no statistics. Grey is the same in all channels."""
-        return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+        return to_rgb(image)

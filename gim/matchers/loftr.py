@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 
 from gim.errors import ConfigError
+from gim.geometry.colour import to_grey
 from gim.geometry.pixels import PixelMap, from_corner_origin, network_size, resize_image
 from gim.matchers.base import is_usable
 from gim.matchers.network import DenseMatcher, Encoded, ModelResources
@@ -90,7 +90,7 @@ class Loftr(DenseMatcher):
 
     def _channels(self, image: Uint8Array) -> Uint8Array:
         """The image as this network wants it, [H, W] or [H, W, channels]."""
-        return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        return to_grey(image)
 
     def _encode(self, images: Sequence[tuple[Uint8Array, Uint8Array | None]]) -> list[Encoded]:
         height, width = images[0][0].shape[:2]
@@ -101,8 +101,7 @@ class Loftr(DenseMatcher):
         batch = np.stack([np.atleast_3d(image) for image, _ in resized])
         encoded = []
         for maps, (image, mask) in zip(self.network.encode_images(batch, usable), images, strict=True):
-            num_bytes = maps.coarse.nbytes + maps.fine.nbytes
-            encoded.append(Encoded((width, height), size, _Image(maps, to_given, image.shape, mask), num_bytes))
+            encoded.append(Encoded((width, height), size, _Image(maps, to_given, image.shape, mask)))
         return encoded
 
     def _match(self, pairs: Sequence[tuple[Encoded, Encoded]]) -> list[Correspondences]:

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from gim.geometry.colour import check_image
 from gim.inference.config import InferenceConfig
-from gim.matchers.base import Matcher, SparseMatcher, check_images, correspondences_of
+from gim.matchers.base import Matcher, SparseMatcher, correspondences_of
 from gim.records import (
     Correspondences,
     DenseWarp,
@@ -88,17 +89,33 @@ class NetworkMatcher(Matcher):
         return self.resources.inference.batch_size
 
     @abstractmethod
+    def match_pairs(self, pairs: Sequence[ImagePair]) -> list[Correspondences]: ...
+
+    def match(
+        self,
+        image0: Uint8Array,
+        image1: Uint8Array,
+        mask0: Uint8Array | None = None,
+        mask1: Uint8Array | None = None,
+    ) -> Correspondences:
+        return self.match_pairs([ImagePair(image0, image1, mask0, mask1)])[0]
+
+    @abstractmethod
     def _build(self, device: Any) -> Any:
         """The networks with their weights, in evaluation mode, on a torch device."""
 
     @cached_property
     def device(self) -> Any:
         """The torch device of the settings."""
-        from gim.inference.device import choose_device, limit_memory  # noqa: PLC0415 - torch on use
+        from gim.inference.device import prepared_device  # noqa: PLC0415 - torch on use
 
-        device = choose_device(self.resources.inference.device)
-        limit_memory(self.resources.inference, device)
-        return device
+        return prepared_device(self.resources.inference)
+
+    @cached_property
+    def _batches(self) -> Any:
+        from gim.inference.device import Batches  # noqa: PLC0415 - torch on use
+
+        return Batches(self.resources.inference)
 
     @property
     def network(self) -> Any:
@@ -120,7 +137,7 @@ class NetworkMatcher(Matcher):
 
         Results stand in the order of the items; an item whose key is None is left out, and its result is None.
         """
-        from gim.inference.device import in_batches, running  # noqa: PLC0415 - torch on use
+        from gim.inference.device import running  # noqa: PLC0415 - torch on use
 
         groups: dict[Hashable, list[int]] = {}
         for index, item in enumerate(items):
@@ -128,8 +145,9 @@ class NetworkMatcher(Matcher):
         groups.pop(None, None)
         results: list[Result | None] = [None] * len(items)
         with self._lock, running(self.resources.inference, self.device):
-            for indices in groups.values():
-                found = in_batches(function, [items[index] for index in indices], self.resources.inference)
+            for group, indices in groups.items():
+                kind = (function.__name__, group)
+                found = self._batches.apply(function, [items[index] for index in indices], kind)
                 for index, result in zip(indices, found, strict=True):
                     results[index] = result
         return results
@@ -141,7 +159,7 @@ class NetworkMatcher(Matcher):
         return image.shape if has_texture and (mask is None or mask.any()) else None
 
 
-class SparseNetworkMatcher(NetworkMatcher, SparseMatcher):
+class SparseNetworkMatcher(SparseMatcher, NetworkMatcher):
     """A sparse matcher whose extractor, and perhaps matcher, is a network."""
 
     @property
@@ -161,8 +179,7 @@ class SparseNetworkMatcher(NetworkMatcher, SparseMatcher):
         return self.extract_batch([image], [mask])[0]
 
     def extract_batch(self, images: Sequence[Uint8Array], masks: Sequence[Uint8Array | None]) -> list[Features]:
-        check_images(images, masks)
-        found = self._run(self._extract, list(zip(images, masks, strict=True)), self._shape)
+        found = self._run(self._extract, _checked(images, masks), self._shape)
         return [item or self._no_features(image) for item, image in zip(found, images, strict=True)]
 
     def match_features(self, features0: Features, features1: Features) -> tuple[Int32Array, np.ndarray[Any, Any]]:
@@ -180,8 +197,7 @@ class SparseNetworkMatcher(NetworkMatcher, SparseMatcher):
 
     def match_pairs(self, pairs: Sequence[ImagePair]) -> list[Correspondences]:
         images, masks = images_of(pairs)
-        features = self.extract_batch(images, masks)
-        both = list(zip(features[::2], features[1::2], strict=True))
+        both = _in_pairs(self.extract_batch(images, masks))
         return [
             correspondences_of(*pair, *found) for pair, found in zip(both, self.match_features_batch(both), strict=True)
         ]
@@ -200,7 +216,6 @@ class Encoded:
     image_size: tuple[int, int]  # (width, height) of the image as given
     key: Hashable  # pairs whose images' keys are equal may share a batch
     maps: Any  # the matcher's own, on its device; None: the image holds nothing to match
-    num_bytes: int  # of `maps`
 
 
 class DenseMatcher(NetworkMatcher):
@@ -222,30 +237,18 @@ class DenseMatcher(NetworkMatcher):
         Raises:
             ShapeError: an image or mask has the wrong shape or dtype.
         """
-        check_images(images, masks)
-        found = self._run(self._encode, list(zip(images, masks, strict=True)), self._shape)
+        found = self._run(self._encode, _checked(images, masks), self._shape)
         return [
-            item or Encoded((image.shape[1], image.shape[0]), None, None, 0)
+            item or Encoded((image.shape[1], image.shape[0]), None, None)
             for item, image in zip(found, images, strict=True)
         ]
 
     def match_encoded(self, pairs: Sequence[tuple[Encoded, Encoded]]) -> list[Correspondences]:
         """Correspondences of many pairs of encoded images, in order."""
-        nothing = Correspondences(np.empty((0, 4), np.float32), np.empty(0, np.float32))
-        return [found or nothing for found in self._run(self._match, pairs, _keys)]
-
-    def match(
-        self,
-        image0: Uint8Array,
-        image1: Uint8Array,
-        mask0: Uint8Array | None = None,
-        mask1: Uint8Array | None = None,
-    ) -> Correspondences:
-        return self.match_pairs([ImagePair(image0, image1, mask0, mask1)])[0]
+        return [found or Correspondences.none() for found in self._run(self._match, pairs, _keys)]
 
     def match_pairs(self, pairs: Sequence[ImagePair]) -> list[Correspondences]:
-        encoded = self.encode(*images_of(pairs))
-        return self.match_encoded(list(zip(encoded[::2], encoded[1::2], strict=True)))
+        return self.match_encoded(_in_pairs(self.encode(*images_of(pairs))))
 
 
 class WarpMatcher(DenseMatcher):
@@ -260,14 +263,27 @@ class WarpMatcher(DenseMatcher):
 
         Rows of both are (x0, y0, x1, y1); the grid of the first lies over image 0, that of the second over image 1.
         """
-        encoded = self.encode(*images_of(pairs))
-        both = list(zip(encoded[::2], encoded[1::2], strict=True))
+        both = _in_pairs(self.encode(*images_of(pairs)))
         nothing = DenseWarp(np.empty((0, 0, 4), np.float32), np.empty((0, 0), np.float32))
         return [found or (nothing, nothing) for found in self._run(self._warp, both, _keys)]
 
 
 def _keys(pair: tuple[Encoded, Encoded]) -> Hashable:
     return None if any(item.maps is None for item in pair) else (pair[0].key, pair[1].key)
+
+
+def _in_pairs(items: Sequence[Item]) -> list[tuple[Item, Item]]:
+    """What belongs to the first and to the second image of pairs, which stand in turn as in `images_of`."""
+    return list(zip(items[::2], items[1::2], strict=True))
+
+
+def _checked(
+    images: Sequence[Uint8Array], masks: Sequence[Uint8Array | None]
+) -> list[tuple[Uint8Array, Uint8Array | None]]:
+    items = list(zip(images, masks, strict=True))
+    for item in items:
+        check_image(*item)
+    return items
 
 
 def images_of(pairs: Sequence[ImagePair]) -> tuple[list[Uint8Array], list[Uint8Array | None]]:

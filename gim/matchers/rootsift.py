@@ -12,9 +12,10 @@ import numpy as np
 
 from gim import keys
 from gim.errors import ConfigError, ShapeError
-from gim.matchers.base import SparseMatcher, check_images, is_usable
+from gim.geometry.colour import check_image, to_grey
+from gim.matchers.base import SparseMatcher, is_best_at, is_usable
 from gim.matchers.nearest.mutual import match_mutual
-from gim.records import BoolArray, Features, Float32Array, Int32Array, Int64Array, Uint8Array
+from gim.records import Features, Float32Array, Int32Array, Uint8Array
 
 _DESCRIPTOR_STEPS = 2048  # see `hellinger`
 _MIN_SIDE_PX = 8  # OpenCV finds nothing sensible in less
@@ -51,11 +52,11 @@ class RootSift(SparseMatcher):
 
     def extract(self, image: Uint8Array, mask: Uint8Array | None = None) -> Features:
         """SIFT features with uint8 descriptors, strongest first; several at one place where several angles fit."""
-        check_images([image], [mask])
+        check_image(image, mask)
         usable_share = 1.0 if mask is None else np.count_nonzero(mask) / max(mask.size, 1)
         if min(image.shape[:2]) < _MIN_SIDE_PX or usable_share == 0:
             return _no_features()
-        grey = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        grey = to_grey(image)
         if mask is None:
             return self._strongest(grey, mask, self.config.max_keypoints)[0]
         # OpenCV cuts to the strongest before it looks at a mask, so ask for more; if the mask took even those, for all.
@@ -88,8 +89,8 @@ class RootSift(SparseMatcher):
         matches, similarity = match_mutual(
             hellinger(features0.descriptors), hellinger(features1.descriptors), ratio=self.config.ratio
         )
-        kept = _is_best_at(features0.keypoints[matches[:, 0]], similarity)
-        kept &= _is_best_at(features1.keypoints[matches[:, 1]], similarity)
+        kept = is_best_at(features0.keypoints[matches[:, 0]], similarity)
+        kept &= is_best_at(features1.keypoints[matches[:, 1]], similarity)
         return matches[kept], similarity[kept]
 
     def distance(self, features0: Features, features1: Features, candidates: Int32Array) -> np.ndarray[Any, Any]:
@@ -133,16 +134,3 @@ def hellinger(descriptors: Uint8Array) -> Float32Array:
 
 def _no_features() -> Features:
     return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.uint8))
-
-
-def _is_best_at(keypoints: Float32Array, similarity: Float32Array) -> BoolArray:
-    """Whether each row is the most similar one (the first of equals) of those at exactly its place."""
-    if len(keypoints) == 0:
-        return np.zeros(0, np.bool_)
-    # One integer for both coordinates sorts ten times as fast as rows; adding zero makes -0 the same place as 0.
-    at = np.ascontiguousarray(keypoints + np.float32(0)).view(np.int64).ravel()
-    place: Int64Array = np.unique(at, return_inverse=True)[1]
-    order = np.lexsort((-similarity, place))
-    is_best = np.zeros(len(keypoints), np.bool_)
-    is_best[order[np.unique(place[order], return_index=True)[1]]] = True
-    return is_best

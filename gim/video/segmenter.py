@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from gim import keys
-from gim.errors import ConfigError, ShapeError
+from gim.errors import ConfigError
+from gim.geometry.colour import check_image, to_rgb
 from gim.geometry.pixels import network_size, resize_image, resize_mask
 from gim.inference.config import InferenceConfig
 from gim.records import BoolArray, Float32Array, Uint8Array
@@ -100,7 +101,9 @@ class Segmenter(ABC):
         Raises:
             ShapeError: an image is neither RGB nor grey.
         """
-        rgb = [_checked_rgb(image) for image in images]
+        for image in images:
+            check_image(image)
+        rgb = [to_rgb(image) for image in images]
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, image in enumerate(rgb):
             by_shape.setdefault(image.shape, []).append(index)
@@ -128,9 +131,3 @@ class Segmenter(ABC):
         side = 2 * self.config.grow_px + 1
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
         return np.asarray(cv2.erode(usable, disc), np.uint8)
-
-
-def _checked_rgb(image: Uint8Array) -> Uint8Array:
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ShapeError(f"expected a uint8 image [H, W] or [H, W, 3], got {image.dtype} {image.shape}")
-    return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)

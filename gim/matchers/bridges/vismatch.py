@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import cv2
 import numpy as np
 
 from gim.errors import ConfigError, GimError, InvalidInput, LicenceRefused, Unavailable, UnknownMatcher
+from gim.geometry.colour import check_image, to_rgb
 from gim.geometry.pixels import PixelMap, from_corner_origin, network_size, resize_image
-from gim.matchers.base import check_images, is_usable
+from gim.matchers.base import is_usable
 from gim.matchers.network import ModelResources, NetworkMatcher
 from gim.records import Correspondences, Float32Array, ImagePair, Teacher, TeacherWeights, Uint8Array
 
@@ -107,18 +107,10 @@ class VismatchMatcher(NetworkMatcher):
     def teacher(self) -> Teacher:
         return Teacher(self.name, self.licence, (TeacherWeights(f"{self._address} {self._version}", "", _LICENCE),))
 
-    def match(
-        self,
-        image0: Uint8Array,
-        image1: Uint8Array,
-        mask0: Uint8Array | None = None,
-        mask1: Uint8Array | None = None,
-    ) -> Correspondences:
-        return self.match_pairs([ImagePair(image0, image1, mask0, mask1)])[0]
-
     def match_pairs(self, pairs: Sequence[ImagePair]) -> list[Correspondences]:
         for pair in pairs:
-            check_images([pair.image0, pair.image1], [pair.mask0, pair.mask1])
+            check_image(pair.image0, pair.mask0)
+            check_image(pair.image1, pair.mask1)
         return [self._match(pair) for pair in pairs]
 
     @property
@@ -135,19 +127,18 @@ class VismatchMatcher(NetworkMatcher):
         return network.eval()
 
     def _match(self, pair: ImagePair) -> Correspondences:
-        from gim.inference.device import in_batches  # noqa: PLC0415 - torch on use
-
         sides = ((pair.image0, pair.mask0), (pair.image1, pair.mask1))
         if any(self._shape(side) is None for side in sides):
-            return Correspondences(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+            return Correspondences.none()
         prepared = [self._prepared(*side) for side in sides]
         images = (prepared[0][0], prepared[1][0])
         with self._lock:
             network = self.network
             fault = f"failed on images of {_size(pair.image0)} and {_size(pair.image1)}"
             with _spoken_for(self._address, fault, InvalidInput):
-                ((keypoints0, keypoints1, confidence),) = in_batches(
-                    lambda batch: [self._forward(network, *item) for item in batch], [images], self.resources.inference
+                # A batch of one: for the clear word when it does not fit.
+                ((keypoints0, keypoints1, confidence),) = self._batches.apply(
+                    lambda batch: [self._forward(network, *item) for item in batch], [images]
                 )
         positions = [
             self._in_given(keypoints, to_given)
@@ -157,7 +148,7 @@ class VismatchMatcher(NetworkMatcher):
 
     def _prepared(self, image: Uint8Array, mask: Uint8Array | None) -> tuple[Uint8Array, PixelMap]:
         """The image as the model sees it, RGB, and the way back from its pixels."""
-        colour = image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
+        colour = to_rgb(image)
         shown = colour if mask is None else np.where(mask[:, :, None] > 0, colour, np.uint8(0))
         size = network_size(image.shape[1], image.shape[0], max_side_px=self.config.max_side_px)
         resized, to_resized = resize_image(shown, size)

@@ -5,12 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
+from gim.geometry.colour import to_rgb
 from gim.geometry.pixels import PixelMap, network_size, resize_image
-from gim.matchers.base import is_usable
+from gim.matchers.base import is_best_at, is_usable
 from gim.records import Features, Uint8Array
 
 # Keypoints [N, 2] pixels of the network's input, origin at the centre of the top-left pixel; unit descriptors [N, D];
@@ -37,7 +37,7 @@ class KeypointExtractor(ABC):
         """The strongest keypoints of each image outside its mask, strongest first."""
         height, width = images[0][0].shape[:2]
         size = network_size(width, height, max_side_px=self._max_side_px, multiple=self.multiple)
-        resized = [resize_image(_rgb(image), size) for image, _ in images]
+        resized = [resize_image(to_rgb(image), size) for image, _ in images]
         batch = torch.from_numpy(np.stack([image for image, _ in resized])).to(self._device)
         tensor = batch.permute(0, 3, 1, 2).float().div_(255)
         to_given, most = resized[0][1].inverse(), size[0] * size[1]
@@ -62,16 +62,6 @@ class KeypointExtractor(ABC):
         # Equally strong ones stand in the order of their places, whatever order the device gave them in.
         order = np.lexsort((keypoints[:, 0], keypoints[:, 1], -scores))
         order = order[is_usable(keypoints[order], image.shape, mask)]
-        order = order[_is_first_at(keypoints[order])][: self._max_keypoints]
+        # Refinement may move two to one place.
+        order = order[is_best_at(keypoints[order], scores[order])][: self._max_keypoints]
         return Features(keypoints[order], descriptors[order], scores[order], (image.shape[1], image.shape[0]))
-
-
-def _rgb(image: Uint8Array) -> Uint8Array:
-    return image if image.ndim == 3 else np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), np.uint8)
-
-
-def _is_first_at(keypoints: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Which keypoints have a place that no earlier one has; refinement may move two to one place."""
-    is_first = np.zeros(len(keypoints), np.bool_)
-    is_first[np.unique(keypoints, axis=0, return_index=True)[1]] = True
-    return is_first

@@ -15,11 +15,6 @@ class Pyramid:
     features: Mapping[int, torch.Tensor]  # stride in pixels -> [C, h, w], or [B, C, h, w] for a batch
     posteriors: Mapping[int, torch.Tensor]  # stride -> [n, D]: see GaussianProcess.solve; for the coarsest strides
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory of all maps."""
-        return sum(maps.nbytes for part in (self.features, self.posteriors) for maps in part.values())
-
     def items(self) -> list[Self]:
         """The pyramids of a batch's images, each in memory of its own, so that dropping one frees it."""
         count = len(next(iter(self.features.values())))

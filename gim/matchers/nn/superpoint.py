@@ -10,12 +10,12 @@ are returned: GIM fills up with random places, which makes matches of its own an
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import grid_sample, max_pool2d, normalize, pixel_shuffle
 
+from gim.geometry.colour import to_grey
 from gim.geometry.pixels import PixelMap, network_size, resize_image
 from gim.inference.config import InferenceConfig
 from gim.inference.device import compiled
@@ -88,7 +88,7 @@ class SuperPointExtractor:
         Else it is left as it is, whatever its size: the up to 7 rows and columns behind the last whole cell are seen
         by the network and hold no keypoints, which costs less than to resample all others.
         """
-        grey = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        grey = to_grey(image)
         height, width = grey.shape
         if not self._max_side_px or max(width, height) <= self._max_side_px:
             return grey, PixelMap()

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from gim.errors import ConfigError
+from gim.geometry.colour import to_rgb
 from gim.geometry.pixels import from_corner_origin, interpolate_image, resize_mask
+from gim.inference.imagenet import normalised_by_imagenet
 from gim.matchers.base import is_usable
 from gim.matchers.network import Encoded, ModelResources, WarpMatcher
 from gim.records import Correspondences, DenseWarp, Float32Array, Uint8Array
 
 _BLACK = 8 / 256  # a pixel is black, and nothing is known of it, where all its channels are below
 _LEAST_SIDE_PX = 32  # where the coarsest map has one cell
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +143,8 @@ class TwoPassMatcher(WarpMatcher):
         for (image, mask), first, second in zip(images, coarse, fine, strict=True):
             closed = torch.from_numpy(_closed_cells(image, mask, self.grid_size)).to(self.device)
             pixels = None if mask is None else torch.from_numpy(mask > 0).to(self.device)
-            num_bytes = sum(part.num_bytes for part in (first, second) if part) + closed.nbytes
-            num_bytes += 0 if pixels is None else pixels.nbytes
             maps = _Image(EncodedImage(first, second, closed, pixels), mask)
-            encoded.append(Encoded((image.shape[1], image.shape[0]), self.grid_size, maps, num_bytes))
+            encoded.append(Encoded((image.shape[1], image.shape[0]), self.grid_size, maps))
         return encoded
 
     def _input(self, images: Sequence[Uint8Array], size: tuple[int, int]) -> Any:
@@ -155,10 +153,7 @@ class TwoPassMatcher(WarpMatcher):
 
         resized = np.stack([interpolate_image(image, size)[0] for image in images])
         batch = torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2)
-        if not self.config.imagenet_normalised:
-            return batch
-        mean, std = (batch.new_tensor(values).view(3, 1, 1) for values in (_IMAGENET_MEAN, _IMAGENET_STD))
-        return (batch - mean) / std
+        return normalised_by_imagenet(batch) if self.config.imagenet_normalised else batch
 
     def _warp_together(self, pairs: Sequence[tuple[Encoded, Encoded]]) -> list[Any]:
         """Both warps of each pair, with certainty 0 wherever a match is forbidden."""
@@ -170,7 +165,7 @@ class TwoPassMatcher(WarpMatcher):
 
 def _masked_colour(image: Uint8Array, mask: Uint8Array | None) -> Uint8Array:
     """RGB, black where masked: so GIM hides what moves from its networks when it labels."""
-    colour = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    colour = to_rgb(image)
     return colour if mask is None else np.where(mask[..., None] > 0, colour, np.uint8(0))
 
 

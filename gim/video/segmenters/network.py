@@ -9,14 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gim.inference.config import InferenceConfig
+from gim.inference.imagenet import normalised_by_imagenet
 from gim.records import Float32Array, Uint8Array
 from gim.video.config import SegmenterConfig
 from gim.video.segmenter import Segmenter
 from gim.weights.config import WeightsConfig
-
-# Of ImageNet's RGB in [0, 1]: what the backbones of all of them were first trained with.
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
 
 
 class NetworkSegmenter(Segmenter):
@@ -43,10 +40,13 @@ class NetworkSegmenter(Segmenter):
             return list(map(self._soft_max, self._logits(images), images))
 
     def _classify(self, images: Sequence[Uint8Array]) -> list[tuple[Uint8Array, Float32Array]]:
-        from gim.inference.device import in_batches, running  # noqa: PLC0415 - torch on use
+        from gim.inference.device import running  # noqa: PLC0415 - torch on use
 
         with self._lock, running(self.inference, self._device):
-            return in_batches(self._classify_batch, images, self.inference)
+            found: list[tuple[Uint8Array, Float32Array]] = self._batches.apply(
+                self._classify_batch, images, kind=images[0].shape
+            )
+        return found
 
     def _classify_batch(self, images: Sequence[Uint8Array]) -> list[tuple[Uint8Array, Float32Array]]:
         found = []
@@ -60,8 +60,7 @@ class NetworkSegmenter(Segmenter):
         import torch  # noqa: PLC0415 - torch on use
 
         batch = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2).float() / 255
-        mean, std = (torch.tensor(values, device=self._device)[:, None, None] for values in (_MEAN, _STD))
-        return self._network((batch - mean) / std)
+        return self._network(normalised_by_imagenet(batch))
 
     @staticmethod
     def _soft_max(logits: Any, image: Uint8Array) -> Any:
@@ -72,11 +71,15 @@ class NetworkSegmenter(Segmenter):
 
     @cached_property
     def _device(self) -> Any:
-        from gim.inference.device import choose_device, limit_memory  # noqa: PLC0415 - torch on use
+        from gim.inference.device import prepared_device  # noqa: PLC0415 - torch on use
 
-        device = choose_device(self.inference.device)
-        limit_memory(self.inference, device)
-        return device
+        return prepared_device(self.inference)
+
+    @cached_property
+    def _batches(self) -> Any:
+        from gim.inference.device import Batches  # noqa: PLC0415 - torch on use
+
+        return Batches(self.inference)
 
     @cached_property
     def _network(self) -> Any:

@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch")
 
 from gim.errors import ConfigError, Unavailable  # noqa: E402
 from gim.inference.config import InferenceConfig  # noqa: E402
-from gim.inference.device import choose_device, in_batches, running  # noqa: E402
+from gim.inference.device import Batches, choose_device, running  # noqa: E402
 
 
 def test_a_device_is_chosen_or_refused_in_one_line():
@@ -36,9 +36,11 @@ class _Device:
         self.room = room
         self.error = error
         self.batches: list[int] = []
+        self.num_refused = 0
 
     def __call__(self, items):
         if len(items) > self.room:
+            self.num_refused += 1
             raise self.error
         self.batches.append(len(items))
         return [item * 10 for item in items]
@@ -55,29 +57,39 @@ class _Device:
 @pytest.mark.parametrize("room", [1, 2, 3, 5, 8])
 def test_when_memory_runs_out_the_batch_is_halved_and_nothing_is_lost_or_twice(room, error):
     device = _Device(room, error)
-    assert in_batches(device, list(range(13)), InferenceConfig(batch_size=8)) == [item * 10 for item in range(13)]
+    assert Batches(InferenceConfig(batch_size=8)).apply(device, list(range(13))) == [item * 10 for item in range(13)]
     assert max(device.batches) <= room
     # It does not try again what did not fit.
     assert device.batches == sorted(device.batches, reverse=True)
 
 
+def test_what_fits_is_remembered_for_its_kind_of_work_and_no_other():
+    batches = Batches(InferenceConfig(batch_size=8))
+    small, large = _Device(3, MemoryError()), _Device(8, MemoryError())
+    for _ in range(2):
+        assert batches.apply(small, list(range(5)), kind="large images") == [item * 10 for item in range(5)]
+    assert batches.apply(large, list(range(8)), kind="small images") == [item * 10 for item in range(8)]
+    assert small.num_refused == 1
+    assert large.batches == [8]
+
+
 def test_a_single_item_that_does_not_fit_is_said_with_the_way_out():
     with pytest.raises(Unavailable, match="lower") as refused:
-        in_batches(_Device(0, torch.OutOfMemoryError("out of memory")), [1, 2], InferenceConfig())
+        Batches(InferenceConfig()).apply(_Device(0, torch.OutOfMemoryError("out of memory")), [1, 2])
     assert "\n" not in str(refused.value)
 
 
 def test_other_errors_are_not_taken_for_want_of_memory():
     with pytest.raises(RuntimeError, match="shapes"):
-        in_batches(_Device(0, RuntimeError("shapes do not fit")), [1, 2], InferenceConfig())
+        Batches(InferenceConfig()).apply(_Device(0, RuntimeError("shapes do not fit")), [1, 2])
 
 
 def test_nothing_is_nothing():
-    assert in_batches(_Device(0, MemoryError()), [], InferenceConfig()) == []
+    assert Batches(InferenceConfig()).apply(_Device(0, MemoryError()), []) == []
 
 
 def test_a_real_allocation_that_is_too_large_is_seen(monkeypatch):
     def allocate(items):
         return [torch.empty(2**58 if len(items) > 1 else 1).numel() for _ in items]
 
-    assert in_batches(allocate, [0, 0], InferenceConfig()) == [1, 1]
+    assert Batches(InferenceConfig()).apply(allocate, [0, 0]) == [1, 1]

@@ -131,4 +131,3 @@ def test_pair_pyramid_joins_both_directions_and_splits_a_batch():
     assert support[:, 0, 0, 0].tolist() == [1, 0]
     assert pairs.posteriors(1)[:, 0, 0].tolist() == [1, 0]
     assert first.features[1].untyped_storage().nbytes() == first.features[1].nbytes
-    assert first.num_bytes == 4 * (3 * 2 * 2 + 3 * 2)
