@@ -188,12 +188,8 @@ class SparseNetworkMatcher(SparseMatcher, NetworkMatcher):
     def match_features_batch(
         self, pairs: Sequence[tuple[Features, Features]]
     ) -> list[tuple[Int32Array, np.ndarray[Any, Any]]]:
-        def lengths(pair: tuple[Features, Features]) -> tuple[int, int] | None:
-            sizes = (len(pair[0].keypoints), len(pair[1].keypoints))
-            return sizes if all(sizes) else None
-
         nothing = (np.empty((0, 2), np.int32), np.empty(0, np.float32))
-        return [found or nothing for found in self._run(self._match, pairs, lengths)]
+        return [found or nothing for found in self._run(self._match, pairs, _have_keypoints)]
 
     def match_pairs(self, pairs: Sequence[ImagePair]) -> list[Correspondences]:
         images, masks = images_of(pairs)
@@ -266,6 +262,10 @@ class WarpMatcher(DenseMatcher):
         both = _in_pairs(self.encode(*images_of(pairs)))
         nothing = DenseWarp(np.empty((0, 0, 4), np.float32), np.empty((0, 0), np.float32))
         return [found or (nothing, nothing) for found in self._run(self._warp, both, _keys)]
+
+
+def _have_keypoints(pair: tuple[Features, Features]) -> Hashable:
+    return all(len(item.keypoints) for item in pair) or None
 
 
 def _keys(pair: tuple[Encoded, Encoded]) -> Hashable:

@@ -1,14 +1,79 @@
-"""From a log assignment matrix, the last layer of SuperGlue and LightGlue alike, to matches."""
+"""From features of image pairs to matches, through a log assignment matrix as SuperGlue and LightGlue end in one."""
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from gim.records import Int32Array
+from gim.inference.config import InferenceConfig
+from gim.inference.device import compiled
+from gim.records import Features, Int32Array
 
 Matches = tuple[Int32Array, np.ndarray[Any, Any]]
+
+
+class AssignmentMatcher(ABC):
+    """Matches features of image pairs by a network, many pairs at once.
+
+    Images rarely have equally many keypoints. Those of a batch are padded to the most that one has, and what is padded
+    takes part in nothing: no keypoint attends to it, none is assigned to it.
+    """
+
+    def __init__(self, network: torch.nn.Module, threshold: float, inference: InferenceConfig) -> None:
+        self._device = next(network.parameters()).device
+        self.network = compiled(network, inference)
+        self._threshold = threshold
+
+    @abstractmethod
+    def _inputs(self, features: Features) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """What the network sees of each keypoint: its place [N, P] and its descriptor [N, D]."""
+
+    def match(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
+        """Matches of pairs of features.
+
+        Args:
+            pairs: features with what `_inputs` needs, at least one keypoint on each side.
+
+        Returns:
+            For each pair int32 [K, 2] indices, one-to-one, ascending, and their confidence float32 [K] in [0, 1].
+        """
+        # A processor gains nothing from a batch, and loses what is padded.
+        batches = [[pair] for pair in pairs] if self._device.type == "cpu" else [pairs]
+        return [found for batch in batches for found in mutual_matches(self.log_assignment(batch), self._threshold)]
+
+    def log_assignment(self, pairs: Sequence[tuple[Features, Features]]) -> torch.Tensor:
+        """Log assignment float32 [B, M + 1, N + 1] of such pairs, -inf for what is padded."""
+        sides = [self._padded([self._inputs(pair[side]) for pair in pairs]) for side in (0, 1)]
+        (places0, descriptors0, is_real0), (places1, descriptors1, is_real1) = sides
+        log_assignment: torch.Tensor = self.network(places0, places1, descriptors0, descriptors1, is_real0, is_real1)
+        if is_real0 is not None:
+            log_assignment[:, :-1].masked_fill_(~is_real0[:, :, None], -torch.inf)
+        if is_real1 is not None:
+            log_assignment[:, :, :-1].masked_fill_(~is_real1[:, None], -torch.inf)
+        return log_assignment
+
+    def _padded(
+        self, items: Sequence[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Places [B, N, P], descriptors [B, N, D], and bool [B, N] what is not padding; None where nothing is."""
+        counts = np.array([len(places) for places, _ in items])
+        places, descriptors = (self._stacked(arrays, counts.max()) for arrays in zip(*items, strict=True))
+        if counts.min() == counts.max():  # attention without a mask has the faster kernels
+            return places, descriptors, None
+        return places, descriptors, torch.from_numpy(np.arange(counts.max()) < counts[:, None]).to(self._device)
+
+    def _stacked(self, arrays: Sequence[np.ndarray[Any, Any]], length: int) -> torch.Tensor:
+        stacked = np.zeros((len(arrays), length, arrays[0].shape[1]), np.float32)
+        for rows, array in zip(stacked, arrays, strict=True):
+            rows[: len(array)] = array
+        return torch.from_numpy(stacked).to(self._device)
+
+
+def attention_mask(is_real: torch.Tensor | None) -> torch.Tensor | None:
+    """Which keypoints may be attended to, bool [B, 1, 1, N], from bool [B, N]; None: all."""
+    return None if is_real is None else is_real[:, None, None]
 
 
 def mutual_matches(log_assignment: torch.Tensor, threshold: float) -> list[Matches]:
@@ -22,17 +87,23 @@ def mutual_matches(log_assignment: torch.Tensor, threshold: float) -> list[Match
         For each of the batch: int32 [K, 2] indices, ascending, each index at most once, and their probability,
         float32 [K] in [0, 1].
     """
-    scores = log_assignment[:, :-1, :-1].float()
-    best, indices1 = scores.max(2)
-    indices0 = scores.argmax(1)
-    is_mutual = indices0.gather(1, indices1) == torch.arange(scores.shape[1], device=scores.device)
+    is_mutual, indices1, best = mutual_best(log_assignment[:, :-1, :-1].float())
     # A sum of logarithms may come out a rounding error above zero.
     confidence = best.exp().clamp(max=1)
     is_match = is_mutual & (confidence > threshold)
-    return list(_rows(is_match.cpu().numpy(), indices1.cpu().numpy(), confidence.cpu().numpy()))
+    return [matched_rows(*item) for item in zip(is_match, indices1, confidence, strict=True)]
 
 
-def _rows(*columns: np.ndarray[Any, Any]) -> Iterator[Matches]:
-    for is_match, indices1, confidence in zip(*columns, strict=True):
-        indices0 = np.flatnonzero(is_match)
-        yield np.column_stack([indices0, indices1[indices0]]).astype(np.int32), confidence[indices0]
+def mutual_best(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of each row of scores [B, M, N]: whether it and its best column choose each other, that column, and the score."""
+    best, indices1 = scores.max(2)
+    indices0 = scores.argmax(1)
+    is_mutual = indices0.gather(1, indices1) == torch.arange(scores.shape[1], device=scores.device)
+    return is_mutual, indices1, best
+
+
+def matched_rows(is_match: torch.Tensor, indices1: torch.Tensor, confidence: torch.Tensor) -> Matches:
+    """Matches as arrays: of the rows bool [M] that have one, row and column int32 [K, 2] and confidence float32 [K]."""
+    indices0 = np.flatnonzero(is_match.cpu().numpy())
+    columns = indices1.cpu().numpy()[indices0]
+    return np.column_stack([indices0, columns]).astype(np.int32), confidence.cpu().numpy()[indices0]

@@ -5,55 +5,32 @@ float16 whatever the settings say, and waits for the device to check its input. 
 in GIM: they pay for single pairs, and a batch would end with its slowest.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from kornia.feature import LightGlue
-from kornia.feature.lightglue import CrossBlock
+from kornia.feature.lightglue import CrossBlock, sigmoid_log_double_softmax
 from torch.nn.functional import scaled_dot_product_attention
 
 from gim.errors import ShapeError
 from gim.geometry.pixels import to_corner_origin
 from gim.inference.config import InferenceConfig
-from gim.inference.device import compiled
-from gim.matchers.nn.assignment import Matches, mutual_matches
+from gim.matchers.nn.assignment import AssignmentMatcher, attention_mask
 from gim.records import Features
 from gim.weights.checkpoint import StateDict, load_into
 
+_NEVER = -1e9  # a similarity that no soft-max gives a share
 _DERIVED = "confidence_thresholds"  # a buffer made from the number of layers; no file has it
 
 
-class LightGlueMatcher:
-    """Matches features of image pairs; every pair of a batch has as many keypoints as the first."""
+class LightGlueMatcher(AssignmentMatcher):
+    """Matches features by LightGlue; they must say the size of their image."""
 
-    def __init__(self, network: "LightGlueNetwork", filter_threshold: float, inference: InferenceConfig) -> None:
-        self._device = next(network.parameters()).device
-        self._network = compiled(network, inference)
-        self._filter_threshold = filter_threshold
-
-    def match(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
-        """Matches of pairs of features.
-
-        Args:
-            pairs: features with `image_size`, at least one on each side; sides 0 are of one length, sides 1 of one.
-
-        Returns:
-            For each pair int32 [K, 2] indices, one-to-one, ascending, and their confidence float32 [K] in [0, 1].
-        """
-        return mutual_matches(self.log_assignment(pairs), self._filter_threshold)
-
-    def log_assignment(self, pairs: Sequence[tuple[Features, Features]]) -> torch.Tensor:
-        """Log assignment float32 [B, M + 1, N + 1] of such pairs."""
-        sides = [[pair[side] for pair in pairs] for side in (0, 1)]
-        positions = [self._on_device([normalised_positions(item) for item in side]) for side in sides]
-        descriptors = [self._on_device([item.descriptors for item in side]) for side in sides]
-        log_assignment: torch.Tensor = self._network(*positions, *descriptors)
-        return log_assignment
-
-    def _on_device(self, arrays: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(arrays)).to(self._device, torch.float32)
+    def _inputs(self, features: Features) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        return normalised_positions(features), features.descriptors
 
 
 def load_lightglue(
@@ -146,16 +123,46 @@ class LightGlueNetwork(LightGlue):
         positions1: torch.Tensor,
         descriptors0: torch.Tensor,
         descriptors1: torch.Tensor,
+        is_real0: torch.Tensor | None = None,
+        is_real1: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Log assignment float32 [B, M + 1, N + 1] from normalised positions [B, M, 2] and descriptors [B, M, D]."""
+        """Log assignment of batches of pairs.
+
+        Args:
+            positions0: normalised positions [B, M, 2]; positions1 [B, N, 2] likewise.
+            positions1: see there.
+            descriptors0: [B, M, D].
+            descriptors1: [B, N, D].
+            is_real0: bool [B, M], False where a row is padding; None: nowhere.
+            is_real1: bool [B, N].
+
+        Returns:
+            float32 [B, M + 1, N + 1]; what it says of padding means nothing.
+        """
         x0, x1 = self.input_proj(descriptors0), self.input_proj(descriptors1)
         encoding0, encoding1 = self._encode(positions0), self._encode(positions1)
+        mask0, mask1 = attention_mask(is_real0), attention_mask(is_real1)
+        layer: Any  # of kornia, untyped
         for layer in self.transformers:
-            x0, x1 = layer(x0, x1, encoding0, encoding1)
+            x0, x1 = layer.self_attn(x0, encoding0, mask0), layer.self_attn(x1, encoding1, mask1)
+            x0, x1 = layer.cross_attn(x0, x1, mask0, mask1)
         # Sums of two log-softmaxes lie close together; bfloat16 would make ties of them.
         with torch.autocast(x0.device.type, enabled=False):
-            log_assignment, _ = self.log_assignment[-1](x0.float(), x1.float())
-        return torch.as_tensor(log_assignment)
+            return self._assign(x0.float(), x1.float(), is_real0, is_real1)
+
+    def _assign(
+        self, x0: torch.Tensor, x1: torch.Tensor, is_real0: torch.Tensor | None, is_real1: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The log of similarity under both soft-maxes, times both keypoints' matchability (Eq. 8)."""
+        head: Any = self.log_assignment[-1]
+        similarity = head.final_proj(x0) @ head.final_proj(x1).transpose(1, 2) / math.sqrt(self.conf.descriptor_dim)
+        for is_real, axis in ((is_real0, 2), (is_real1, 1)):
+            if is_real is not None:  # a finite number: a row of padding alone would else be no number at all
+                similarity = similarity.masked_fill(~is_real.unsqueeze(axis), _NEVER)
+        log_assignment: torch.Tensor = sigmoid_log_double_softmax(
+            similarity, head.matchability(x0), head.matchability(x1)
+        )
+        return log_assignment
 
     def _encode(self, positions: torch.Tensor) -> torch.Tensor:
         """Rotary encoding (Sec. 3.1), the angle in float32: half precision knows a position to some ten pixels."""
@@ -172,11 +179,12 @@ class _CrossBlock(CrossBlock):
         self,
         x0: torch.Tensor,
         x1: torch.Tensor,
-        mask: torch.Tensor | None = None,  # noqa: ARG002 - of the base; batches here are of equal length
+        mask0: torch.Tensor | None = None,
+        mask1: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         queries0, queries1 = self._heads(self.to_qk(x0)), self._heads(self.to_qk(x1))
-        message0 = scaled_dot_product_attention(queries0, queries1, self._heads(self.to_v(x1)))
-        message1 = scaled_dot_product_attention(queries1, queries0, self._heads(self.to_v(x0)))
+        message0 = scaled_dot_product_attention(queries0, queries1, self._heads(self.to_v(x1)), attn_mask=mask1)
+        message1 = scaled_dot_product_attention(queries1, queries0, self._heads(self.to_v(x0)), attn_mask=mask0)
         return self._update(x0, message0), self._update(x1, message1)
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,11 +1,10 @@
 """SuperGlue (Sarlin, DeTone, Malisiewicz, Rabinovich, CVPR 2020), from the paper and the tensors' names.
 
-Equations and sections below are the paper's. Pairs of a batch have equal numbers of keypoints; nothing is padded.
+Equations and sections below are the paper's.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from gim.errors import ShapeError
 from gim.inference.config import InferenceConfig
-from gim.inference.device import compiled
-from gim.matchers.nn.assignment import Matches, mutual_matches
+from gim.matchers.nn.assignment import AssignmentMatcher, attention_mask
 from gim.records import Features
 from gim.weights.checkpoint import StateDict, load_into
 
@@ -26,36 +24,11 @@ _NUM_LAYERS = 18  # self and cross attention in turn
 _ENCODER_WIDTHS = (3, 32, 64, 128, 256, _SIZE)
 
 
-class SuperGlueMatcher:
-    """Matches features of image pairs; every pair of a batch has as many keypoints as the first."""
+class SuperGlueMatcher(AssignmentMatcher):
+    """Matches features by SuperGlue; they must have `scores` and say the size of their image."""
 
-    def __init__(self, network: "SuperGlue", match_threshold: float, inference: InferenceConfig) -> None:
-        self._device = next(network.parameters()).device
-        self.network = compiled(network, inference)
-        self._match_threshold = match_threshold
-
-    def match(self, pairs: Sequence[tuple[Features, Features]]) -> list[Matches]:
-        """Matches of pairs of features.
-
-        Args:
-            pairs: features with `scores` and `image_size`, at least one on each side; sides 0 are of one length, sides
-                1 of one.
-
-        Returns:
-            For each pair int32 [K, 2] indices, one-to-one, ascending, and their confidence float32 [K] in [0, 1].
-        """
-        return mutual_matches(self.log_assignment(pairs), self._match_threshold)
-
-    def log_assignment(self, pairs: Sequence[tuple[Features, Features]]) -> torch.Tensor:
-        """Log assignment float32 [B, M + 1, N + 1] of such pairs."""
-        sides = [[pair[side] for pair in pairs] for side in (0, 1)]
-        places = [self._on_device([keypoint_inputs(item) for item in side]) for side in sides]
-        descriptors = [self._on_device([item.descriptors.T for item in side]) for side in sides]
-        log_assignment: torch.Tensor = self.network(*places, *descriptors)
-        return log_assignment
-
-    def _on_device(self, arrays: Sequence[np.ndarray[Any, Any]]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(arrays)).to(self._device, torch.float32)
+    def _inputs(self, features: Features) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        return keypoint_inputs(features), features.descriptors
 
 
 def load_superglue(
@@ -78,7 +51,7 @@ def load_superglue(
 
 
 def keypoint_inputs(features: Features) -> np.ndarray[Any, Any]:
-    """What the keypoint encoder sees: float32 [3, N], x and y about the image's centre, and the detector's score.
+    """What the keypoint encoder sees: float32 [N, 3], x and y about the image's centre, and the detector's score.
 
     The unit is 0.7 of the longer side. The middle is taken as half the size although positions count from a pixel's
     centre: so were the published weights trained.
@@ -90,7 +63,7 @@ def keypoint_inputs(features: Features) -> np.ndarray[Any, Any]:
         raise ShapeError("features for SuperGlue must have scores and say the size of their image")
     size = np.array(features.image_size, np.float32)
     positions = (features.keypoints - size / 2) / (np.float32(0.7) * size.max())
-    return np.vstack([positions.T, features.scores[None]]).astype(np.float32)
+    return np.column_stack([positions, features.scores]).astype(np.float32)
 
 
 class SuperGlue(nn.Module):
@@ -105,34 +78,68 @@ class SuperGlue(nn.Module):
         self.bin_score = nn.Parameter(torch.ones(()))
 
     def forward(
-        self, places0: torch.Tensor, places1: torch.Tensor, descriptors0: torch.Tensor, descriptors1: torch.Tensor
+        self,
+        places0: torch.Tensor,
+        places1: torch.Tensor,
+        descriptors0: torch.Tensor,
+        descriptors1: torch.Tensor,
+        is_real0: torch.Tensor | None = None,
+        is_real1: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Log assignment float32 [B, M + 1, N + 1], from places [B, 3, M] and descriptors [B, 256, M]."""
-        return self.assign(self.similarity(places0, places1, descriptors0, descriptors1))
+        """Log assignment of batches of pairs.
+
+        Args:
+            places0: what the keypoint encoder sees [B, M, 3]; places1 [B, N, 3] likewise.
+            places1: see there.
+            descriptors0: [B, M, 256].
+            descriptors1: [B, N, 256].
+            is_real0: bool [B, M], False where a row is padding; None: nowhere.
+            is_real1: bool [B, N].
+
+        Returns:
+            float32 [B, M + 1, N + 1], -inf for what is padded.
+        """
+        similarity = self.similarity(places0, places1, descriptors0, descriptors1, is_real0, is_real1)
+        return self.assign(similarity, is_real0, is_real1)
 
     def similarity(
-        self, places0: torch.Tensor, places1: torch.Tensor, descriptors0: torch.Tensor, descriptors1: torch.Tensor
+        self,
+        places0: torch.Tensor,
+        places1: torch.Tensor,
+        descriptors0: torch.Tensor,
+        descriptors1: torch.Tensor,
+        is_real0: torch.Tensor | None = None,
+        is_real1: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Scores float32 [B, M, N] of all pairs (Eq. 1-7)."""
+        x0, x1 = descriptors0.transpose(1, 2), descriptors1.transpose(1, 2)
         # Positions in full precision: half of it knows them to some ten pixels.
         with torch.autocast(places0.device.type, enabled=False):
-            x0, x1 = descriptors0 + self.kenc(places0), descriptors1 + self.kenc(places1)
-        x0, x1 = self.gnn(x0, x1)
+            x0, x1 = x0 + self.kenc(places0.transpose(1, 2)), x1 + self.kenc(places1.transpose(1, 2))
+        x0, x1 = self.gnn(x0, x1, attention_mask(is_real0), attention_mask(is_real1))
         with torch.autocast(places0.device.type, enabled=False):
             matching0, matching1 = self.final_proj(x0.float()), self.final_proj(x1.float())
             return torch.bmm(matching0.transpose(1, 2), matching1) / math.sqrt(_SIZE)
 
-    def assign(self, similarity: torch.Tensor) -> torch.Tensor:
+    def assign(
+        self,
+        similarity: torch.Tensor,
+        is_real0: torch.Tensor | None = None,
+        is_real1: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Log of the optimal partial assignment [B, M + 1, N + 1] of scores [B, M, N] (Sec. 3.2).
 
-        A dustbin for keypoints without a match is added on each side; it can take all of the other image's.
+        A dustbin for keypoints without a match is added on each side; it can take all of the other image's. Padding
+        has nothing to give away.
         """
         batch, num0, num1 = similarity.shape
         scores = self.bin_score.float().expand(batch, num0 + 1, num1 + 1).clone()
         scores[:, :-1, :-1] = similarity
-        log_rows, log_columns = scores.new_zeros(num0 + 1), scores.new_zeros(num1 + 1)
-        log_rows[-1], log_columns[-1] = math.log(num1), math.log(num0)
-        return sinkhorn(scores, log_rows, log_columns, self._sinkhorn_iterations)
+        shares0 = scores.new_ones(batch, num0) if is_real0 is None else is_real0.float()
+        shares1 = scores.new_ones(batch, num1) if is_real1 is None else is_real1.float()
+        rows = torch.cat([shares0, shares1.sum(1, keepdim=True)], 1)
+        columns = torch.cat([shares1, shares0.sum(1, keepdim=True)], 1)
+        return sinkhorn(scores, rows.log(), columns.log(), self._sinkhorn_iterations)
 
 
 def sinkhorn(
@@ -142,14 +149,15 @@ def sinkhorn(
 
     Args:
         scores: float32 [B, M, N].
-        log_rows: float32 [M], logarithm of the sum each row is to have.
-        log_columns: float32 [N], likewise; both sum to the same.
-        num_iterations: of both directions. The columns come last, and so are exact.
+        log_rows: float32 [M] or [B, M], logarithm of the sum each row is to have; -inf for none.
+        log_columns: float32 [N] or [B, N], likewise; both sum to the same.
+        num_iterations: of both directions, at least one. The columns come last, and so are exact.
 
     Returns:
         float32 [B, M, N], logarithms.
     """
-    u, v = scores.new_zeros(scores.shape[:2]), scores.new_zeros(scores.shape[0], scores.shape[2])
+    # A column that is to have nothing takes nothing from the first row on.
+    v = torch.where(log_columns == -torch.inf, log_columns, 0).expand(scores.shape[0], -1)
     for _ in range(num_iterations):
         u = log_rows - torch.logsumexp(scores + v[:, None], 2)
         v = log_columns - torch.logsumexp(scores + u[:, :, None], 1)
@@ -175,10 +183,14 @@ class _AttentionalGraph(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(_Propagation() for _ in range(_NUM_LAYERS))
 
-    def forward(self, x0: torch.Tensor, x1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, x0: torch.Tensor, x1: torch.Tensor, mask0: torch.Tensor | None, mask1: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         for number, layer in enumerate(self.layers):
-            sources = (x0, x1) if number % 2 == 0 else (x1, x0)
-            x0, x1 = x0 + layer(x0, sources[0]), x1 + layer(x1, sources[1])
+            (source0, seen0), (source1, seen1) = (x0, mask0), (x1, mask1)
+            if number % 2:
+                (source0, seen0), (source1, seen1) = (x1, mask1), (x0, mask0)
+            x0, x1 = x0 + layer(x0, source0, seen0), x1 + layer(x1, source1, seen1)
         return x0, x1
 
 
@@ -190,8 +202,8 @@ class _Propagation(nn.Module):
         self.attn = _Attention()
         self.mlp = _perceptron(2 * _SIZE, 2 * _SIZE, _SIZE)
 
-    def forward(self, x: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        message: torch.Tensor = self.mlp(torch.cat([x, self.attn(x, source)], 1))
+    def forward(self, x: torch.Tensor, source: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        message: torch.Tensor = self.mlp(torch.cat([x, self.attn(x, source, mask)], 1))
         return message
 
 
@@ -203,14 +215,14 @@ class _Attention(nn.Module):
         self.merge = nn.Conv1d(_SIZE, _SIZE, 1)
         self.proj = nn.ModuleList(nn.Conv1d(_SIZE, _SIZE, 1) for _ in range(3))
 
-    def forward(self, x: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, source: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         inputs = (x, source, source)
         query, key, value = (
             # Channels of the heads are interleaved: 0, 4, 8 ... are the first one's; fast kernels want each together.
             project(item).unflatten(1, (-1, _NUM_HEADS)).permute(0, 2, 3, 1).contiguous()
             for project, item in zip(self.proj, inputs, strict=True)
         )  # [B, heads, N, channels]
-        message = scaled_dot_product_attention(query, key, value)
+        message = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         merged: torch.Tensor = self.merge(message.permute(0, 3, 1, 2).flatten(1, 2))
         return merged
 

@@ -156,10 +156,24 @@ def test_batch_gives_what_each_pair_gives(matcher):
         np.testing.assert_allclose(confidence, alone_confidence, atol=1e-5)
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.05)])
+def test_assignment_of_a_batch_with_unequal_numbers_of_keypoints_is_that_of_each_pair(matcher, precision, tolerance):
+    sizes = ((60, 50), (43, 70), (1, 9))
+    pairs = [planted(seed, *counts, num_common=min(*counts, 40))[:2] for seed, counts in enumerate(sizes)]
+    with running(InferenceConfig(precision=precision), CPU):
+        together = matcher.log_assignment(pairs).exp()
+        for found, pair in zip(together, pairs, strict=True):
+            (alone,) = matcher.log_assignment([pair]).exp()
+            num0, num1 = (len(item.keypoints) for item in pair)
+            real = found[[*range(num0), -1]][:, [*range(num1), -1]]
+            assert (real - alone).abs().max() < tolerance
+            assert found[num0:-1].count_nonzero() == found[:, num1:-1].count_nonzero() == 0
+
+
 def test_keypoint_inputs_are_centred_on_the_image_in_units_of_its_longer_side():
     keypoints = np.array([[320, 240], [320 + 448, 240 - 448]], np.float32)
     features = Features(keypoints, np.empty((2, 256)), np.array([0.25, 0.5], np.float32), SIZE)
-    np.testing.assert_allclose(keypoint_inputs(features), [[0, 1], [0, -1], [0.25, 0.5]], atol=1e-6)
+    np.testing.assert_allclose(keypoint_inputs(features), [[0, 0, 0.25], [1, -1, 0.5]], atol=1e-6)
 
 
 @pytest.mark.parametrize("lacking", [{"scores": None}, {"image_size": None}])

@@ -127,6 +127,20 @@ def test_batch_gives_what_each_pair_gives(lightglue):
         np.testing.assert_allclose(confidence, alone_confidence, atol=1e-5)
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.05)])
+def test_assignment_of_a_batch_with_unequal_numbers_of_keypoints_is_that_of_each_pair(lightglue, precision, tolerance):
+    sizes = ((60, 50), (43, 70), (1, 9))
+    pairs = [planted(seed, *counts, num_common=min(*counts, 40))[:2] for seed, counts in enumerate(sizes)]
+    with running(InferenceConfig(precision=precision), CPU):
+        together = lightglue.log_assignment(pairs).exp()
+        for found, pair in zip(together, pairs, strict=True):
+            (alone,) = lightglue.log_assignment([pair]).exp()
+            num0, num1 = (len(item.keypoints) for item in pair)
+            real = found[[*range(num0), -1]][:, [*range(num1), -1]]
+            assert (real - alone).abs().max() < tolerance
+            assert found[num0:-1].count_nonzero() == found[:, num1:-1].count_nonzero() == 0
+
+
 def test_positions_are_in_units_of_half_the_longer_side_about_the_centre():
     corners = np.array([[-0.5, -0.5], [639.5, 479.5], [319.5, 239.5]], np.float32)
     found = normalised_positions(Features(corners, np.empty((3, 256)), None, SIZE))

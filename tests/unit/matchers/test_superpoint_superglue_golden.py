@@ -82,7 +82,7 @@ def test_superglue_scores_and_assigns_as_the_original_does(matcher, planted, gol
 
     network = matcher.network[1].network
     inputs = [torch.from_numpy(keypoint_inputs(item)[None]) for item in planted]
-    inputs += [torch.from_numpy(item.descriptors.T[None].copy()) for item in planted]
+    inputs += [torch.from_numpy(item.descriptors[None]) for item in planted]
     with torch.inference_mode():
         similarity = network.similarity(*inputs)[0].numpy()
         log_assignment = matcher.network[1].log_assignment([planted])[0].numpy()
