@@ -5,7 +5,6 @@ Imports only the file that is asked for, so that a matcher that needs torch cost
 """
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -21,6 +20,7 @@ from gim.errors import ConfigError, UnknownMatcher
 from gim.matchers.base import Matcher
 from gim.matchers.bridges import vismatch
 from gim.matchers.network import ModelResources, NetworkMatcher
+from gim.spelling import did_you_mean
 
 _NO_RESOURCES = ModelResources()
 _PACKAGE = "gim.matchers"
@@ -28,7 +28,6 @@ _FOLDER = Path(__file__).parent
 _NOT_MATCHERS = frozenset({"base", "network", "registry"})
 _MODELS_EXTRA = frozenset({"kornia", "safetensors", "torch", "torchvision"})  # as in pyproject.toml
 _HOW_TO_INSTALL = ": `make models`, or pip install 'gim-pipeline[models]'"
-_LEAST_SIMILARITY = 0.6  # of a name to what was typed, for it to be suggested
 _MOST_SHOWN = 30  # names in one message
 
 
@@ -155,7 +154,8 @@ def _validated_config(name: str, config_type: type[Any], given: dict[str, Any]) 
     known = [field.name for field in fields(config_type)]
     for key in given:
         if key not in known:
-            raise ConfigError(f"matcher {name!r} has no setting {key!r}{_close_matches(key, known)}; it has {known}")
+            hint = did_you_mean(key.lower(), known)
+            raise ConfigError(f"matcher {name!r} has no setting {key!r}{hint}; it has {known}")
     try:
         return TypeAdapter(config_type).validate_python(given)
     except ValidationError as error:
@@ -167,13 +167,7 @@ def _validated_config(name: str, config_type: type[Any], given: dict[str, Any]) 
 def _check_name(name: str, names: list[str]) -> None:
     if name not in names:
         shown = ", ".join(names) if len(names) <= _MOST_SHOWN else f"{len(names)}, see `gim ls matchers`"
-        raise UnknownMatcher(f"no matcher {name!r}{_close_matches(name, names)}; there are: {shown}")
-
-
-def _close_matches(word: str, known: list[str]) -> str:
-    names = {name.rpartition(":")[2]: name for name in known}  # a prefix that all have makes nothing alike
-    close = difflib.get_close_matches(word.rpartition(":")[2].lower(), names, n=3, cutoff=_LEAST_SIMILARITY)
-    return f" (did you mean {' or '.join(names[name] for name in close)}?)" if close else ""
+        raise UnknownMatcher(f"no matcher {name!r}{did_you_mean(name.lower(), names)}; there are: {shown}")
 
 
 def _required_packages(module: str, seen: set[str]) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """The Segmenter port: pixels of things that move by themselves or are infinitely far (people, sky, cars)."""
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
@@ -14,6 +13,7 @@ from gim.geometry.colour import check_image, to_rgb
 from gim.geometry.pixels import network_size, resize_image, resize_mask
 from gim.inference.config import InferenceConfig
 from gim.records import BoolArray, Float32Array, Uint8Array
+from gim.spelling import did_you_mean
 from gim.video.config import SegmenterConfig
 from gim.weights.config import WeightsConfig
 from gim.weights.files import find_weights
@@ -54,9 +54,7 @@ class Segmenter(ABC):
         """
         for name in wanted:
             if name not in cls.classes:
-                close = difflib.get_close_matches(name, cls.classes, n=3)
-                hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-                known = ", ".join(sorted(cls.classes))
+                hint, known = did_you_mean(name, cls.classes), ", ".join(sorted(cls.classes))
                 raise ConfigError(f"segmenter {cls.name!r} knows no class {name!r}{hint}; it knows: {known}")
         return tuple(dict.fromkeys(wanted)) or tuple(name for name in USUALLY_MASKED if name in cls.classes)
 

@@ -1,10 +1,10 @@
 """From the name of weights, or the path of a file, to a checked file on this machine. Imports no torch."""
 
-import difflib
 import os
 from pathlib import Path
 
 from gim.errors import ConfigError, InvalidInput, LicenceRefused, Unavailable
+from gim.spelling import did_you_mean
 from gim.transfer.disk import disk_errors_named
 from gim.transfer.download import Progress
 from gim.weights.catalogue import CATALOGUE
@@ -67,8 +67,7 @@ def spec_named(name: str) -> WeightsSpec:
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
-    close = difflib.get_close_matches(name, CATALOGUE, n=3, cutoff=0.5)
-    hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+    hint = did_you_mean(name, CATALOGUE, least_similarity=0.5)
     raise ConfigError(
         f"no weights {name!r}{hint}; `gim weights ls` lists the names, and a file is known by its suffix: "
         f"{', '.join(sorted(SUFFIXES))}"

@@ -2,7 +2,6 @@
 registration. The files import torch on use only, so that looking at them costs nothing.
 """
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from gim.errors import ConfigError
 from gim.inference.config import InferenceConfig
+from gim.spelling import did_you_mean
 from gim.video.config import SegmenterConfig
 from gim.video.segmenter import Segmenter
 from gim.weights.config import WeightsConfig
@@ -33,8 +33,7 @@ def segmenter_class(name: str) -> type[Segmenter]:
     """
     names = segmenter_names()
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+        hint = did_you_mean(name, names, least_similarity=0.5)
         raise ConfigError(f"segmenter.name = {name!r}: no such segmenter{hint}; there are: {', '.join(names)}")
     module = importlib.import_module(f"{_PACKAGE}.{name}")
     own = [item for item in vars(module).values() if inspect.isclass(item) and item.__module__ == module.__name__]
