@@ -12,9 +12,12 @@ import typer
 
 from gim.cli._matchers import list_matchers, print_matchers
 from gim.cli._options import ConfigOption, JsonOption, RecipeOption, SetOption, StoreOption, load_settings
+from gim.cli._terminal import print_rows
 from gim.settings import Settings
 
 Row = dict[str, Any]
+
+_MOST_SHOWN = 3  # of the names in one cell
 
 
 class Kind(StrEnum):
@@ -47,8 +50,10 @@ def list_things(
         print(json.dumps({kind.value: rows}))
     elif kind is Kind.matchers:
         print_matchers(rows)
+    elif kind is Kind.segmenters:
+        print_rows([{name: _in_words(value) for name, value in row.items()} for row in rows])
     else:
-        _print_table(rows)
+        print_rows(rows)
 
 
 def _videos(settings: Settings) -> list[Row]:
@@ -81,6 +86,14 @@ def _segmenters(_: Settings) -> list[Row]:
     return rows
 
 
+def _in_words(value: str | list[str]) -> str:
+    """A cell that may break between names; the many that a segmenter tells apart are counted, the first ones named."""
+    if isinstance(value, str):
+        return value
+    names = ", ".join(value[:_MOST_SHOWN])
+    return names if len(value) <= _MOST_SHOWN else f"{len(value)}: {names}, ..."
+
+
 def _recipes(_: Settings) -> list[Row]:
     from gim.settings import recipe_names
 
@@ -105,25 +118,3 @@ _LISTERS: dict[Kind, Callable[[Settings], list[Row]]] = {
     Kind.recipes: _recipes,
     Kind.settings: _settings,
 }
-
-
-def _print_table(rows: list[Row]) -> None:
-    from rich.table import Table
-
-    from gim.cli._terminal import cell, print_table
-
-    if not rows:
-        print("none")
-        return
-    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
-    table.columns[0].no_wrap = True
-    table.columns[0].min_width = max(len(_text(next(iter(row.values())))) for row in rows)
-    for row in rows:
-        table.add_row(*(cell(_text(value)) for value in row.values()))
-    print_table(table)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return ",".join(str(item) for item in value)
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gim.cli._options import ConfigOption, JsonOption, SetOption, load_settings
-from gim.cli._terminal import say_error
+from gim.cli._terminal import print_rows, say_error
 from gim.errors import GimError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def list_weights(
         print(json.dumps({"weights": rows}))
         return
     shown = ("weights", "here", "file", "num_bytes", "permissive", "licence", "what")
-    _print_table([{name: row[name] for name in shown} for row in rows])
+    print_rows([{name: "" if row[name] is None else row[name] for name in shown} for row in rows])
 
 
 def get_weights(
@@ -215,19 +215,3 @@ def _finish(title: str, rows: Sequence[Row], faults: Sequence[GimError], *, as_j
     for fault in faults:
         say_error(str(fault))
     return min((fault.exit_code for fault in faults), default=0)
-
-
-def _print_table(rows: Sequence[Row]) -> None:
-    from rich.table import Table
-
-    from gim.cli._terminal import cell, print_table
-
-    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
-    table.columns[0].no_wrap = True
-    for row in rows:
-        table.add_row(*(cell(_text(value)) for value in row.values()))
-    print_table(table)
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -124,6 +124,17 @@ def test_segmenters_are_listed_with_what_they_mask_and_could_mask(capsys):
     assert rows["selfie"]["runs_here"] == "yes"
 
 
+def test_a_table_of_segmenters_counts_many_classes_and_cuts_nothing_at_80_columns(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run_command(["ls", "segmenters"]) == 0
+    table = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    assert max(len(line) for line in table.splitlines()) <= 80
+    assert "…" not in table
+    assert "150: wall," in table
+    assert "flag" not in table  # the last of them
+
+
 def test_recipes_are_listed_with_their_sources(capsys):
     rows = listed(capsys, "recipes")["recipes"]
     assert {row["recipe"] for row in rows} == {"paper", "standard", "upstream"}
