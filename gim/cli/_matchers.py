@@ -75,12 +75,10 @@ def _row(name: str, kind: str, licence: str, weights: list[Row], reason: str) ->
 
 def _weights(name: str, config: "WeightsConfig") -> Row:
     """Whether weights are here, without reading them; a file of the user's own says for itself what it is."""
-    from gim.weights.files import present_file, spec_named
-    from gim.weights.formats import SUFFIXES
+    from gim.weights.files import is_own_file, own_file_path, present_file, spec_named
 
-    if Path(name).suffix in SUFFIXES:
-        is_here = any((Path(folder).expanduser() / Path(name).expanduser()).is_file() for folder in ("", config.dir))
-        state = _HERE if is_here else _MISSING
+    if is_own_file(name):
+        state = _HERE if own_file_path(name, config) else _MISSING
         return {"weights": name, "state": state, "licence": "as the file's", "permissive": None}
     spec = spec_named(name)
     is_allowed = config.licences == "any" or spec.is_permissive

@@ -36,7 +36,7 @@ def find_weights(name: str, config: WeightsConfig, report: Progress | None = Non
         LicenceRefused: the settings do not accept its licence.
         Unavailable: not here, and it cannot be fetched; the message says which file to put where.
     """
-    if Path(name).suffix in SUFFIXES:
+    if is_own_file(name):
         return _own_file(name, config)
     spec = spec_named(name)
     _check_licence(spec.name, spec.licence, config, is_permissive=spec.is_permissive)
@@ -86,6 +86,23 @@ def spec_with(digests: Digests) -> WeightsSpec | None:
 def present_file(spec: WeightsSpec, config: WeightsConfig) -> Path | None:
     """Where the weights lie on this machine, unchecked; None when they have to be fetched."""
     return next((path for _, path, _ in _present(spec, config)), None)
+
+
+def is_own_file(name: str) -> bool:
+    """Whether a name is the path of a file of the user's, which its suffix tells, and none of the catalogue's."""
+    return Path(name).suffix in SUFFIXES
+
+
+def own_file_path(name: str, config: WeightsConfig) -> Path | None:
+    """Where a file that the user names by its path lies, from here or else from `dir`; None where it is in neither.
+
+    Raises:
+        ConfigError: it is not here, and `dir` is no folder.
+    """
+    path = Path(name).expanduser()
+    if not path.is_file() and config.dir:
+        path = _given_folder(config) / name
+    return path if path.is_file() else None
 
 
 def cache_folder(config: WeightsConfig) -> Path:
@@ -140,10 +157,8 @@ def _weights_file(spec: WeightsSpec, path: Path, digests: Digests) -> WeightsFil
 
 def _own_file(name: str, config: WeightsConfig) -> WeightsFile:
     """A file that the user names by its path; its licence is what the user says, or what its hash tells."""
-    path = Path(name).expanduser()
-    if not path.is_file() and config.dir:
-        path = _given_folder(config) / name
-    if not path.is_file():
+    path = own_file_path(name, config)
+    if path is None:
         places = f"here or in {config.dir}" if config.dir and not Path(name).is_absolute() else "there"
         raise Unavailable(f"weights {name}: there is no such file {places}{_known_as(Path(name).name)}")
     file_format(path)
