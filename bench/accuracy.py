@@ -10,6 +10,7 @@ import poselib
 
 from bench.findings import Findings, say
 from bench.known_matchers import load, matchers
+from bench.posed import plane_rows, posed_rows
 from bench.workspace import Workspace
 from gim.evaluation.auc import error_auc
 from gim.geometry.pose import rotation_error_deg, translation_error_deg
@@ -91,19 +92,13 @@ def _measure_precision(findings: Findings, workspace: Workspace) -> None:
 
 
 def _posed(folder: Path) -> Iterator[tuple[ImagePair, Any, Any, Any]]:
-    for row in _rows(folder / "pairs.txt"):
-        K0, K1, T = np.split(np.array(row[2:36], float), [9, 18])
-        images = (read_rgb(folder / name) for name in row[:2])
-        yield ImagePair(*images), K0.reshape(3, 3), K1.reshape(3, 3), T.reshape(4, 4)
+    for names, K0, K1, T_0to1 in posed_rows(folder):
+        yield ImagePair(*(read_rgb(folder / name) for name in names)), K0, K1, T_0to1
 
 
 def _planes(folder: Path) -> Iterator[tuple[ImagePair, Any]]:
-    for row in _rows(folder / "pairs_h.txt"):
-        yield ImagePair(*(read_rgb(folder / name) for name in row[:2])), np.array(row[2:11], float).reshape(3, 3)
-
-
-def _rows(path: Path) -> list[list[str]]:
-    return [line.split() for line in path.read_text().splitlines() if not line.startswith("#")]
+    for names, H01 in plane_rows(folder):
+        yield ImagePair(*(read_rgb(folder / name) for name in names)), H01
 
 
 def read_rgb(path: Path) -> Uint8Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -47,6 +48,19 @@ def known_pairs(data: Path, *, every: int = 1) -> Iterator[KnownPair]:
         yield from list(pairs)[::every]
 
 
+def posed_rows(folder: Path) -> Iterator[tuple[list[str], Float64Array, Float64Array, Float64Array]]:
+    """The pairs of a posed scene: names of both images, K0, K1 and T_0to1."""
+    for row in _rows(folder / "pairs.txt"):
+        K0, K1, T_0to1 = np.split(np.array(row[2:36], float), [9, 18])
+        yield row[:2], K0.reshape(3, 3), K1.reshape(3, 3), T_0to1.reshape(4, 4)
+
+
+def plane_rows(folder: Path) -> Iterator[tuple[list[str], Float64Array]]:
+    """The pairs of planes: names of both images, and H01."""
+    for row in _rows(folder / "pairs_h.txt"):
+        yield row[:2], np.array(row[2:11], float).reshape(3, 3)
+
+
 def _grey(path: Path) -> Uint8Array:
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
 
@@ -80,13 +94,12 @@ def _kitti_video(data: Path, name: str) -> Iterator[KnownPair]:
 
 
 def _fox(data: Path) -> Iterator[KnownPair]:
-    for row in _rows(data / "posed/fox/pairs.txt")[::5]:
-        K0, K1, T = np.split(np.array(row[2:36], float), [9, 18])
-        F01 = fundamental_from_pose(K0.reshape(3, 3), K1.reshape(3, 3), T.reshape(4, 4))
-        yield KnownPair("fox", *(_grey(data / "posed/fox" / name) for name in row[:2]), F01)
+    folder = data / "posed/fox"
+    for names, K0, K1, T_0to1 in islice(posed_rows(folder), None, None, 5):
+        yield KnownPair("fox", *(_grey(folder / name) for name in names), fundamental_from_pose(K0, K1, T_0to1))
 
 
 def _planes(data: Path) -> Iterator[KnownPair]:
-    for row in _rows(data / "homography/pairs_h.txt"):
-        images = (_grey(data / "homography" / name) for name in row[:2])
-        yield KnownPair("planes", *images, H01=np.array(row[2:11], float).reshape(3, 3))
+    folder = data / "homography"
+    for names, H01 in plane_rows(folder):
+        yield KnownPair("planes", *(_grey(folder / name) for name in names), H01=H01)

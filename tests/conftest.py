@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.sample_data import shared_folder
+
 # Workers share the cores out: torch's threads wait by spinning, and two times all of them take five times as long.
 # Before anything is imported that starts threads, and for every process that a test starts.
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     os.environ.setdefault("OMP_NUM_THREADS", str(max(len(os.sched_getaffinity(0)) // workers, 1)))
 
-_ROOT = Path(__file__).resolve().parents[1]
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # A shared machine pauses at will, so time per example says nothing; where things are required, chance has no say.
@@ -53,8 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail, a marked test before its fixtures cost anything."""
-    if item.get_closest_marker("shared") and not _shared_folder().is_dir():
-        _lacks("shared", f"no sample data in {_shared_folder()}: set GIM_SHARED")
+    if item.get_closest_marker("shared") and not shared_folder().is_dir():
+        _lacks("shared", f"no sample data in {shared_folder()}: set GIM_SHARED")
     if item.get_closest_marker("browser") and _find_chromium() is None:
         _lacks("browser", "no Chromium on PATH: apt-get install chromium")
 
@@ -62,15 +63,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder beside the checkout that holds `data/`, the sample videos and images."""
-    if not _shared_folder().is_dir():
-        _lacks("shared", f"no sample data in {_shared_folder()}: set GIM_SHARED")
-    return _shared_folder()
+    if not shared_folder().is_dir():
+        _lacks("shared", f"no sample data in {shared_folder()}: set GIM_SHARED")
+    return shared_folder()
 
 
 @pytest.fixture(scope="session")
 def shared_if_there() -> Path | None:
     """The same folder, or None: for tests that can do without."""
-    return _shared_folder() if _shared_folder().is_dir() else None
+    return shared_folder() if shared_folder().is_dir() else None
 
 
 @pytest.fixture(scope="session")
@@ -112,10 +113,6 @@ def _keep_only(config: pytest.Config, items: list[pytest.Item], is_wanted: Calla
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if is_wanted(item)]
-
-
-def _shared_folder() -> Path:
-    return Path(os.environ.get("GIM_SHARED") or _ROOT.parent / "shared")
 
 
 def _find_chromium() -> Path | None:

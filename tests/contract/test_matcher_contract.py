@@ -9,7 +9,6 @@ whole offsets; and one real pair with known camera poses.
 """
 
 import functools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
@@ -29,10 +28,11 @@ from gim.matchers.network import DenseMatcher, NetworkMatcher
 from gim.matchers.registry import load_matcher, matcher_names, matcher_status
 from gim.records import Features, ImagePair
 from tests.matcher_files import Accuracy, files_of, is_trained, matcher_module
+from tests.sample_data import shared_folder
 
 WIDTH, HEIGHT = 320, 240
 SMALL = (160, 120)  # for what needs no more; a network's time goes with the area
-SHARED = Path(os.environ.get("GIM_SHARED") or Path(__file__).resolve().parents[3] / "shared")
+SHARED = shared_folder()
 EXACT = Accuracy(median_px=0.25, bias_px=0.03)  # of photographs; the rendered texture has tighter bounds below
 
 

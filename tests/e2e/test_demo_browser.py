@@ -16,21 +16,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from gim import codecs
+from tests.e2e.browser import watched_page
 
 pytest.importorskip("gradio", reason="the extra demo is not installed")
 pytestmark = pytest.mark.browser
 
-_ALONE = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-)
 # The command, telling on stderr whom it speaks to.
 _COMMAND = """
 import sys
@@ -89,33 +82,15 @@ def address(tmp_path_factory):
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium), args=list(_ALONE))
-        yield browser
-        browser.close()
-
-
 @contextmanager
 def opened(browser, address, **settings):
     """The page; what it asks of others, or complains about, fails the test."""
-    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **settings})
-    page = context.new_page()
-    asked, complaints = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(address)
-    expect(page.get_by_role("button", name="Match", exact=True)).to_be_visible(timeout=30_000)
-    try:
+    with watched_page(browser, **settings) as (page, asked, complaints):
+        page.goto(address)
+        expect(page.get_by_role("button", name="Match", exact=True)).to_be_visible(timeout=30_000)
         yield page
         assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
         assert [text for text in complaints if text != _GRADIOS_OWN] == []
-    finally:
-        context.close()
 
 
 @pytest.fixture

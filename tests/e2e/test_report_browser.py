@@ -6,22 +6,15 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from gim.adapters.store_file import FileStore
 from gim.report.build import build_report
 from gim.report.results import FailedVideo, RunFacts, load_results
 from tests import report_data
+from tests.e2e.browser import watched_page
 
 pytestmark = pytest.mark.browser
-
-_QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-)
 
 
 @pytest.fixture(scope="module")
@@ -34,32 +27,14 @@ def report(tmp_path_factory):
     )
 
 
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium), args=list(_QUIET))
-        yield browser
-        browser.close()
-
-
 @contextmanager
 def opened(browser, report, **settings):
     """The page in a context without network; what it asks for or complains about fails the test."""
-    context = browser.new_context(offline=True, **{"viewport": {"width": 1440, "height": 900}, **settings})
-    page = context.new_page()
-    asked, complaints = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on(
-        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(report.as_uri())
-    try:
+    with watched_page(browser, offline=True, **settings) as (page, asked, complaints):
+        page.goto(report.as_uri())
         yield page
         assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
         assert complaints == []
-    finally:
-        context.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.architecture.tree import ROOT
+from tests.sample_data import shared_folder
 from tests.synthetic import write_wall
 
 _PAGE = ROOT / "docs" / "adding-a-matcher.md"
@@ -22,8 +23,9 @@ def checkout(tmp_path_factory):
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("gim", "tests/contract", "tests/matcher_files"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/golden_weights.py"):
-        shutil.copy(ROOT / name, folder / name)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for name in ("__init__.py", "conftest.py", "golden_weights.py", "sample_data.py"):
+        shutil.copy(ROOT / "tests" / name, folder / "tests")
     ((place, code),) = re.findall(
         r"^`(gim/matchers/\w+\.py)`:\n\n```python\n(.*?)^```$", _PAGE.read_text(), re.MULTILINE | re.DOTALL
     )
@@ -32,7 +34,7 @@ def checkout(tmp_path_factory):
 
 
 def run(folder, *words):
-    environment = {"GIM_SHARED": str(ROOT.parent / "shared"), **os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "GIM_SHARED": str(shared_folder()), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
