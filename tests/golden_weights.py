@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +44,36 @@ def manifest(folder: Path) -> dict:
 
 
 def filled_manifest(folder: Path) -> dict:
-    """The state dict a golden set was computed with, as torch tensors by the names of its manifest, in order."""
+    """The state dict a golden set was computed with, as torch tensors by the names of its manifest, in order.
+
+    It is held to the one digest that the manifest states; where it states several, that is left to the caller.
+    """
     import torch
 
     stated = manifest(folder)
-    return {
+    state = {
         name: torch.from_numpy(np.array(fill(name, shape, dtype, stated["gain"])))
         for name, shape, dtype in stated["tensors"]
     }
+    assert "weights_sha256" not in stated or digest(state) == stated["weights_sha256"]
+    return state
+
+
+def save_checkpoint(state: dict, path: Path, *, prefix: str = "") -> Path:
+    """Write tensors as a training run does: below `state_dict`, each name with the prefix of its wrapper."""
+    import torch
+
+    torch.save({"state_dict": {prefix + name: tensor for name, tensor in state.items()}}, path)
+    return path
+
+
+def save_parts(state: dict, paths: Mapping[str, Path]) -> None:
+    """Write the tensors of each prefix, named without it, into a file of their own."""
+    import torch
+
+    for prefix, path in paths.items():
+        own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        torch.save(own, path)
 
 
 def digest(state: dict) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tests.golden_weights import filled_like
+from tests.golden_weights import filled_like, save_parts
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,11 @@ def _figure(target: np.ndarray, colour: int | None) -> None:
 
 
 def _ade20k(folder: Path, _: Path | None) -> Files:
-    import torch
-
     from gim.video.segmenters.nn.ade20k import SceneParser
 
-    filled = filled_like(SceneParser(), [[r"conv_last\.4", 10.0], [".*", 1.0]])
-    paths = [folder / "encoder_epoch_20.pth", folder / "decoder_epoch_20.pth"]
-    for path, prefix in zip(paths, ("encoder.", "decoder."), strict=True):
-        own = {key.removeprefix(prefix): tensor for key, tensor in filled.items() if key.startswith(prefix)}
-        torch.save(own, path)
-    return Files({"weights": tuple(map(str, paths)), "max_side_px": 96}, is_real=False)
+    paths = {"encoder.": folder / "encoder_epoch_20.pth", "decoder.": folder / "decoder_epoch_20.pth"}
+    save_parts(filled_like(SceneParser(), [[r"conv_last\.4", 10.0], [".*", 1.0]]), paths)
+    return Files({"weights": tuple(map(str, paths.values())), "max_side_px": 96}, is_real=False)
 
 
 def _deeplabv3(folder: Path, _: Path | None) -> Files:

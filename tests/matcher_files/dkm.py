@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.golden_weights import Gain, filled_like
+from tests.golden_weights import Gain, filled_like, save_checkpoint
 from tests.matcher_files import Files
 
 SETTINGS: dict[str, Any] = {
@@ -18,11 +18,7 @@ GAIN: Gain = [[r"conv_refiner\.(16|8|4|2|1)\.out_conv", 4.0], ["terminal_module"
 
 def make(folder: Path, shared: Path | None) -> Files:
     """No trained DKM is small enough to be among the sample data."""
-    import torch
-
     from gim.matchers.nn.dkm import DKMv3
 
-    path = folder / "gim_dkm_100h.ckpt"
-    state = filled_like(DKMv3(), GAIN)
-    torch.save({"state_dict": {f"model.{name}": tensor for name, tensor in state.items()}}, path)
+    path = save_checkpoint(filled_like(DKMv3(), GAIN), folder / "gim_dkm_100h.ckpt", prefix="model.")
     return Files({**SETTINGS, "weights": str(path)}, are_real=False)

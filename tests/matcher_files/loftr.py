@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.golden_weights import filled_like
+from tests.golden_weights import filled_like, save_checkpoint
 from tests.matcher_files import Files
 
 # Untrained confidences are about one over the number of cells; small images keep the suite quick.
@@ -12,11 +12,7 @@ SETTINGS: dict[str, Any] = {"max_side_px": 256, "match_threshold": 1e-5}
 
 def make(folder: Path, shared: Path | None) -> Files:
     """No trained LoFTR is small enough to be among the sample data."""
-    import torch
-
     from gim.matchers.nn.loftr import loftr_network
 
-    path = folder / "outdoor_ds.ckpt"
-    state = filled_like(loftr_network(), gain=1.1)
-    torch.save({"state_dict": {f"matcher.{name}": tensor for name, tensor in state.items()}}, path)
+    path = save_checkpoint(filled_like(loftr_network(), gain=1.1), folder / "outdoor_ds.ckpt", prefix="matcher.")
     return Files({**SETTINGS, "weights": str(path)}, are_real=False)

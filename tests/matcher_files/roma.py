@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.golden_weights import Gain, fill
+from tests.golden_weights import Gain, fill, save_checkpoint
 from tests.matcher_files import Files
 
 IS_SLOW = True
@@ -38,7 +38,6 @@ def make(folder: Path, shared: Path | None) -> Files:
         }
 
     paths = folder / "gim_roma_100h.ckpt", folder / "dinov2_vitl14_pretrain.pth"
-    state = filled(RomaMatcher(), "")
-    torch.save({"state_dict": {f"model.{name}": tensor for name, tensor in state.items()}}, paths[0])
+    save_checkpoint(filled(RomaMatcher(), ""), paths[0], prefix="model.")
     torch.save(filled(dinov2_vitl14(), "dinov2."), paths[1])
     return Files({**SETTINGS, "weights": str(paths[0]), "dinov2_weights": str(paths[1])}, are_real=False)

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tests.golden_weights import filled_like
+from tests.golden_weights import filled_like, save_checkpoint
 from tests.matcher_files import Files
 
 SETTINGS: dict[str, Any] = {"max_keypoints": 200, "max_side_px": 320}  # few, to keep the suite quick
@@ -18,12 +18,10 @@ SETTINGS: dict[str, Any] = {"max_keypoints": 200, "max_side_px": 320}  # few, to
 
 def make(folder: Path, shared: Path | None) -> Files:
     """No trained SuperPoint is small enough, and free enough, to be among the sample data."""
-    import torch
-
     path = folder / "gim_lightglue_100h.ckpt"
     state = {f"superpoint.{key}": tensor for key, tensor in superpoint_state().items()}
     state |= {f"model.{key}": tensor for key, tensor in lightglue_state().items()}
-    torch.save({"state_dict": state}, path)
+    save_checkpoint(state, path)
     return Files({**SETTINGS, "weights": str(path)}, are_real=False)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from gim.matchers.nn.dkm import DKMv3
 from gim.matchers.registry import load_matcher
-from tests.golden_weights import digest, filled_manifest, manifest
+from tests.golden_weights import filled_manifest, manifest, save_checkpoint
 from tests.unit.matchers.two_pass_golden import check_passes, check_warps, checker, images_of, stored
 
 pytestmark = pytest.mark.shared
@@ -25,10 +25,9 @@ def images(shared_data):
 @pytest.fixture(scope="module")
 def matcher(shared_data, tmp_path_factory):
     folder = shared_data / "golden/dkm"
-    state, stated = filled_manifest(folder), manifest(folder)
-    assert digest(state) == stated["weights_sha256"]
     path = tmp_path_factory.mktemp("dkm") / "gim_dkm_100h.ckpt"
-    torch.save({"state_dict": {f"model.{name}": tensor for name, tensor in state.items()}}, path)
+    save_checkpoint(filled_manifest(folder), path, prefix="model.")
+    stated = manifest(folder)
     (height, width), (fine_height, fine_width) = (stated["h"], stated["w"]), stated["upsample_res"]
     sizes = {"width_px": width, "height_px": height, "fine_width_px": fine_width, "fine_height_px": fine_height}
     yield load_matcher("dkm", {"weights": str(path), **sizes})

@@ -6,7 +6,7 @@ import torch
 from gim.matchers.nn.pyramid import PairPyramid
 from gim.matchers.nn.roma import RomaMatcher, dinov2_vitl14
 from gim.matchers.registry import load_matcher
-from tests.golden_weights import digest, filled_manifest, manifest
+from tests.golden_weights import digest, filled_manifest, manifest, save_checkpoint
 from tests.unit.matchers.two_pass_golden import check_passes, check_warps, checker, images_of, stored
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
@@ -33,7 +33,7 @@ def matcher(shared_data, tmp_path_factory):
     assert digest(dinov2) == stated["weights_sha256_dinov2"]
     files = tmp_path_factory.mktemp("roma")
     paths = files / "gim_roma_100h.ckpt", files / "dinov2_vitl14_pretrain.pth"
-    torch.save({"state_dict": {f"model.{name}": tensor for name, tensor in state.items()}}, paths[0])
+    save_checkpoint(state, paths[0], prefix="model.")
     torch.save(dinov2, paths[1])
     state.clear()
     dinov2.clear()

@@ -9,7 +9,7 @@ import pytest
 from gim.geometry.pixels import from_corner_origin
 from gim.matchers.registry import load_matcher
 from gim.records import Features
-from tests.golden_weights import digest, filled_manifest, manifest
+from tests.golden_weights import filled_manifest, manifest, save_checkpoint
 
 pytestmark = pytest.mark.shared
 
@@ -28,13 +28,9 @@ def golden(shared_data):
 
 @pytest.fixture(scope="module")
 def matcher(shared_data, tmp_path_factory):
-    import torch
-
     folder = shared_data / "golden/lightglue"
-    state = filled_manifest(folder)
-    assert digest(state) == manifest(folder)["weights_sha256"]
     path = tmp_path_factory.mktemp("weights") / manifest(folder)["checkpoint_file"]
-    torch.save({"state_dict": state}, path)
+    save_checkpoint(filled_manifest(folder), path)
     return load_matcher("superpoint_lightglue", {"max_keypoints": 256, "weights": str(path)})
 
 

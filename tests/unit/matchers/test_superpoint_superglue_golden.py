@@ -8,7 +8,7 @@ import pytest
 
 from gim.matchers.registry import load_matcher
 from gim.records import Features
-from tests.golden_weights import digest, filled_manifest, manifest
+from tests.golden_weights import filled_manifest, manifest, save_parts
 
 pytestmark = pytest.mark.shared
 
@@ -25,14 +25,9 @@ def golden(shared_data):
 
 @pytest.fixture(scope="module")
 def matcher(shared_data, tmp_path_factory):
-    import torch
-
-    folder, into = shared_data / "golden/superglue", tmp_path_factory.mktemp("weights")
-    state = filled_manifest(folder)
-    assert digest(state) == manifest(folder)["weights_sha256"]
+    into = tmp_path_factory.mktemp("weights")
     files = {"superpoint.": into / "superpoint_v1.pth", "superglue.": into / "superglue_outdoor.pth"}
-    for prefix, path in files.items():
-        torch.save({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}, path)
+    save_parts(filled_manifest(shared_data / "golden/superglue"), files)
     settings = {"max_keypoints": 256, "detection_threshold": 0.0}
     paths = {"superpoint_weights": str(files["superpoint."]), "weights": str(files["superglue."])}
     return load_matcher("superpoint_superglue", settings | paths)

@@ -13,7 +13,7 @@ from gim.inference.config import InferenceConfig
 from gim.video.config import SegmenterConfig
 from gim.video.segmenters.registry import load_segmenter, segmenter_class, segmenter_names
 from gim.video.segmenters.vocabulary import ADE20K, VOC
-from tests.golden_weights import digest, filled_manifest, manifest
+from tests.golden_weights import filled_manifest, manifest, save_parts
 from tests.segmenter_files import drawn_person, files_of
 
 ON_CPU = InferenceConfig(device="cpu")
@@ -35,16 +35,11 @@ def photograph(shared_data):
 @pytest.fixture(scope="module")
 def published(semseg, tmp_path_factory):
     """The files of the ADE20K network, in the layout they are published in, with the weights of the golden set."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("ade20k")
-    state = filled_manifest(semseg)
-    assert digest(state) == manifest(semseg)["weights_sha256"]
-    paths = []
-    for prefix, file in zip(("encoder.", "decoder."), manifest(semseg)["checkpoint_files"], strict=True):
-        part = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
-        torch.save(part, folder / file)
-        paths.append(str(folder / file))
-    return tuple(paths)
+    paths = [folder / file for file in manifest(semseg)["checkpoint_files"]]
+    save_parts(filled_manifest(semseg), dict(zip(("encoder.", "decoder."), paths, strict=True)))
+    return tuple(map(str, paths))
 
 
 @pytest.fixture(scope="module")
