@@ -30,7 +30,7 @@ run: .venv/.main  ## label the bundled clip, or VIDEO=<path | URL | YouTube id>;
 	@scripts/run $(ARGS)
 
 .PHONY: models
-models: .venv/.models  ## put the learned matchers' packages (torch, kornia: 6 GB) into .venv
+models: .venv/.models  ## put the learned matchers' packages (torch, kornia) into .venv
 	@$(BIN)/gim ls matchers
 
 .PHONY: demo
@@ -98,7 +98,7 @@ clean:  ## remove what was installed and cached here; data/ stays
 	@touch $@
 
 .venv/.models: .venv/.main constraints-models.txt
-	@echo "installing torch and kornia into .venv: 6 GB"
+	@echo "installing torch and kornia into .venv: a large download"
 	@$(PIP_INSTALL) -r constraints.txt -r constraints-models.txt
 	@touch $@
 

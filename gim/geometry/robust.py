@@ -25,12 +25,10 @@ _REFINE_STEPS = 5  # at most: seven to ten reach the last digit, and move one in
 class RobustFitConfig:
     """How a fundamental matrix is fitted. Defaults: bench/robust_fit.py; the original's labels: 0.5 px, 100,000."""
 
-    estimator: Literal["magsac", "poselib"] = (
-        "magsac"  # as good where outliers are few, better beyond 60 %, 3-9x faster
-    )
-    threshold_px: float = 1.0  # Sampson distance, exclusive; 0.5 loses 7 to 14 % of the right ones
+    estimator: Literal["magsac", "poselib"] = "magsac"  # as good where outliers are few, else better and faster
+    threshold_px: float = 1.0  # Sampson distance, exclusive; 0.5 loses more of the right ones
     confidence: float = 0.999999  # of having drawn an all-inlier sample, at which the search stops
-    max_iterations: int = 20_000  # samples drawn at most, reached beyond 60 % outliers only: about 20 ms
+    max_iterations: int = 20_000  # samples drawn at most, reached beyond 60 % outliers only
     seed: int = 0
 
 

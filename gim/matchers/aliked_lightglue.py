@@ -15,7 +15,7 @@ class AlikedLightGlueConfig:
     max_keypoints: int = 2048  # strongest kept, as LightGlue was trained; matching costs its square
     detection_threshold: float = 0.2  # least score, exclusive, as published; 0: the strongest, whatever their score
     filter_threshold: float = 0.1  # least probability of a match, exclusive, as published
-    max_side_px: int = 1280  # larger images are made smaller; 0: never. An image of 1280 x 960 takes 2 GB
+    max_side_px: int = 1280  # larger images are made smaller; 0: never. Memory grows with the area
     aliked_weights: str = "aliked_n16"  # LightGlue was trained on this one; or the path of a file
     weights: str = "aliked_lightglue"  # of LightGlue
 

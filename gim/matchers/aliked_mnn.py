@@ -15,7 +15,7 @@ class AlikedMnnConfig:
     max_keypoints: int = 4096  # strongest kept; matching costs its square
     detection_threshold: float = 0.2  # least score, exclusive, as published; 0: the strongest, whatever their score
     min_similarity: float = 0.8  # least cosine of two descriptors, exclusive
-    max_side_px: int = 1280  # larger images are made smaller; 0: never. An image of 1280 x 960 takes 2 GB
+    max_side_px: int = 1280  # larger images are made smaller; 0: never. Memory grows with the area
     aliked_weights: str = "aliked_n16"  # aliked_n16, aliked_n16rot, aliked_n32, aliked_t16, or the path of a file
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ class DiskLightGlueConfig:
     max_keypoints: int = 2048  # strongest kept, as LightGlue was trained; matching costs its square
     detection_threshold: float = 0.0  # least logit of a keypoint, exclusive, as published
     filter_threshold: float = 0.1  # least probability of a match, exclusive, as published
-    max_side_px: int = 1280  # larger images are made smaller; 0: never. An image of 1280 x 960 takes 2 GB
+    max_side_px: int = 1280  # larger images are made smaller; 0: never. Memory grows with the area
     disk_weights: str = "disk"  # name in the catalogue, or path of a file
     weights: str = "disk_lightglue"  # of LightGlue
 

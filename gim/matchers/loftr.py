@@ -26,7 +26,7 @@ class LoftrConfig:
     """
 
     weights: str = "loftr_outdoor"  # name in the catalogue, or path of a file
-    max_side_px: int = 1024  # a multiple of 8 up to 2048; near the 840 of training, a quarter of the time of 1920
+    max_side_px: int = 1024  # a multiple of 8 up to 2048; near the 840 of training; time grows with the area
     match_threshold: float = 0.2  # smallest confidence, exclusive; the published value
     border_cells: int = 2  # cells of 8 px left out along the edges, where convolutions saw padding
     temperature: float = 0.1  # of the soft-max over similarities; trained with this value

@@ -27,7 +27,7 @@ class RootSiftConfig:
     """What is detected and what counts as a match. The original's labels: 32400, 1e-5, 0.8."""
 
     max_keypoints: int = 8192  # strongest kept; matching costs its square
-    contrast_threshold: float = 0.01  # OpenCV's unit; 0.02 is a quarter faster but loses 5 to 25 % of the right matches
+    contrast_threshold: float = 0.01  # OpenCV's unit; more is faster and loses right matches: bench/matching.py
     ratio: float = 0.8  # nearest to second nearest distance, exclusive; 1 or more: no test
 
     def __post_init__(self) -> None:

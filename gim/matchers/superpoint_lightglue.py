@@ -15,7 +15,7 @@ class SuperPointLightGlueConfig:
     max_keypoints: int = 2048  # strongest kept; matching costs its square
     nms_radius_px: int = 3  # half the side of the square in which only the strongest stays, as GIM trained it
     detection_threshold: float = 0.0  # least probability of a keypoint, exclusive; 0: as many as there are
-    max_side_px: int = 1600  # larger images are made smaller; 0: never. An image of 1600 x 1200 takes 1 GB
+    max_side_px: int = 1600  # larger images are made smaller; 0: never. Memory grows with the area
     filter_threshold: float = 0.1  # least probability of a match, exclusive
     weights: str = "gim_lightglue_100h"  # of LightGlue and, in GIM's file, of SuperPoint; for research only
     superpoint_weights: str = ""  # empty: in the same file; else e.g. superpoint_v1, for research only

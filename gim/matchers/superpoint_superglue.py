@@ -15,9 +15,9 @@ class SuperPointSuperGlueConfig:
     max_keypoints: int = 2048  # strongest kept; the paper's number outdoors. Matching costs its square
     nms_radius_px: int = 4  # half the side of the square in which only the strongest stays, as the paper has it
     detection_threshold: float = 0.005  # least probability of a keypoint, exclusive, as the paper has it
-    max_side_px: int = 1600  # larger images are made smaller; 0: never. An image of 1600 x 1200 takes 1 GB
+    max_side_px: int = 1600  # larger images are made smaller; 0: never. Memory grows with the area
     match_threshold: float = 0.2  # least probability of a match, exclusive; the paper's
-    sinkhorn_iterations: int = 100  # the paper's; with 20 one match in a hundred is another, and a CPU saves a quarter
+    sinkhorn_iterations: int = 100  # the paper's; fewer are quicker, and some matches are others
     weights: str = "superglue_outdoor"  # of SuperGlue; for research only
     superpoint_weights: str = "superpoint_v1"  # of SuperPoint; for research only
 

@@ -66,9 +66,9 @@ class MotionConfig:
     min_motion_share: float = 0.0015  # displacement between samples, share of the long side, below = still
     min_moving_share: float = 0.2  # share of sample pairs outside the longest view, below = `static_camera`
     min_moving_samples: int = 60  # or so many outside it: a long wait at a light does not cost the drive
-    min_still_share: float = 0.5  # of the textured cells in place: the whole picture stands still (a bonnet: 0.3)
+    min_still_share: float = 0.5  # of the textured cells in place: the whole picture stands still, not a bonnet alone
     max_drift_share: float = 0.02  # a view stays the same view up to this displacement: a mast in the wind
-    analysis_long_side: int = 320  # tracking costs ~2 ms there, and 0.0015 of it is still half a pixel
+    analysis_long_side: int = 320  # tracking is quick there, and 0.0015 of it is still half a pixel
     cell_px: int = 20  # one corner per cell, so that votes count area and not texture
     max_frozen_difference: int = 6  # grey levels that coding noise adds to a repeated picture
     max_frozen_share: float = 0.001  # of the pixels of a repeated picture that differ more: a cursor
@@ -85,10 +85,10 @@ class OverlayConfig:
     analysis_width: int = 640
     min_samples: int = 12  # below, a shot says too little
     max_share: float = 0.6  # above, the finding is not believed
-    min_coherence: float = 0.6  # |mean| / mean of the gradients over the samples: 1 = burned in, real clips 0-0.5
+    min_coherence: float = 0.6  # |mean| / mean of the gradients over the samples: 1 = burned in, 0 = moving
     small_shot_coherence: float = 0.6  # added / sqrt(samples): few samples agree by chance
     weak_coherence: float = 0.45  # joins the mask where it touches or nearly touches the above
-    min_strong_share: float = 0.1  # of a region: a bonnet has 0.13 and more, a far road 0.04
+    min_strong_share: float = 0.1  # of a region: a bonnet has more, a far road less
     join_px: int = 9  # gaps between letters and edges that are closed, at the analysis width
     grow_px: int = 3  # around what was found: a keypoint's descriptor sees its surroundings
     min_area_px: int = 30  # smaller findings are noise, at the analysis width
