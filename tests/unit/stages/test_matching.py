@@ -97,7 +97,7 @@ class CountedDense(DenseMatcher):
             self.calls.frames[image.tobytes()] += 1
             maps = Maps(self._inner.extract(image, mask))
             self.alive.add(maps)
-            found.append(Encoded((image.shape[1], image.shape[0]), image.shape, maps, 1))
+            found.append(Encoded((image.shape[1], image.shape[0]), image.shape, maps))
         return found
 
     def _match(self, pairs: Any) -> list[Correspondences]:
