@@ -23,12 +23,11 @@ class GimLoftr(Loftr):
 
     def __init__(self, config: GimLoftrConfig, resources: ModelResources) -> None:
         super().__init__(config, resources)
-        self.config: GimLoftrConfig = config
 
     def _architecture(self) -> Any:
         from gim.matchers.nn.loftr import gim_loftr_network  # noqa: PLC0415 - torch on use
 
-        return gim_loftr_network()
+        return gim_loftr_network(has_corrected_positions=self._has_corrected_positions)
 
     def _channels(self, image: Uint8Array) -> Uint8Array:
         """RGB as it is: GIM normalises by no statistics. Grey is the same in all channels."""

@@ -1,8 +1,8 @@
 """LoFTR on grey images: matches the cells of a coarse grid, then refines one side of each match."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -30,6 +30,9 @@ class LoftrConfig:
     match_threshold: float = 0.2  # smallest confidence, exclusive; the published value
     border_cells: int = 2  # cells of 8 px left out along the edges, where convolutions saw padding
     temperature: float = 0.1  # of the soft-max over similarities; trained with this value
+    # The first release of LoFTR computed its position encoding otherwise than the paper, and most weights were trained
+    # so. auto: what the catalogue says of the weights, and the first release's for a file it does not know.
+    position_encoding: Literal["auto", "first_release", "corrected"] = "auto"
 
     def __post_init__(self) -> None:
         if not _CELL_PX <= self.max_side_px <= _LARGEST_SIDE_PX or self.max_side_px % _CELL_PX:
@@ -61,6 +64,9 @@ class Loftr(DenseMatcher):
 
     def __init__(self, config: LoftrConfig, resources: ModelResources) -> None:
         super().__init__(config, resources)
+        if config.position_encoding == "auto":
+            is_corrected = "corrected_positions" in self.files["weights"].traits
+            config = replace(config, position_encoding="corrected" if is_corrected else "first_release")
         self.config: LoftrConfig = config
 
     def _build(self, device: Any) -> Any:
@@ -86,7 +92,11 @@ class Loftr(DenseMatcher):
         """The network without weights."""
         from gim.matchers.nn.loftr import loftr_network  # noqa: PLC0415 - torch on use
 
-        return loftr_network()
+        return loftr_network(has_corrected_positions=self._has_corrected_positions)
+
+    @property
+    def _has_corrected_positions(self) -> bool:
+        return self.config.position_encoding == "corrected"
 
     def _channels(self, image: Uint8Array) -> Uint8Array:
         """The image as this network wants it, [H, W] or [H, W, channels]."""

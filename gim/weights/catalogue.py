@@ -9,9 +9,10 @@ what embeds them; the ADE20K segmenter comes from the publishers of a data set w
 these counts as permissive, since somebody who asks for permissive weights does not want to argue about it.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from gim.weights.spec import PublishedFile, WeightsSpec
+from gim.weights.spec import PublishedFile, Trait, WeightsSpec
 
 
 class _Terms(NamedTuple):
@@ -48,8 +49,10 @@ _MEDIAPIPE = "https://github.com/google-ai-edge/mediapipe"
 _TORCHVISION_FILES = "https://download.pytorch.org/models"
 
 
-def _spec(name: str, what: str, terms: _Terms, page: str, *files: PublishedFile) -> WeightsSpec:
-    return WeightsSpec(name, files, terms.licence, terms.is_permissive, what, page)
+def _spec(
+    name: str, what: str, terms: _Terms, page: str, *files: PublishedFile, traits: Iterable[Trait] = ()
+) -> WeightsSpec:
+    return WeightsSpec(name, files, terms.licence, terms.is_permissive, what, page, frozenset(traits))
 
 
 def _aliked(size: str, what: str, num_bytes: int | None, sha256: str) -> WeightsSpec:
@@ -70,10 +73,10 @@ def _magic_leap(name: str, what: str, num_bytes: int | None, sha256: str) -> Wei
     return _spec(name, what, _MAGIC_LEAP, _MAGIC_LEAP_PAGE, file)
 
 
-def _loftr(name: str, file: str, data: str) -> WeightsSpec:
+def _loftr(name: str, file: str, data: str, traits: Iterable[Trait] = ()) -> WeightsSpec:
     urls = (f"{_KORNIA}/loftr/resolve/main/{file}", f"{_KORNIA_FORMER}/{file}")
     what = f"the original LoFTR, {data}, as kornia publishes it"
-    return _spec(name, what, _APACHE, _LOFTR, PublishedFile(file, urls))
+    return _spec(name, what, _APACHE, _LOFTR, PublishedFile(file, urls), traits=traits)
 
 
 def _dedode(name: str, what: str, release: str, file: str, num_bytes: int | None, sha256: str) -> WeightsSpec:
@@ -155,7 +158,7 @@ _SPECS = (
     ),
     _spec(
         "roma_outdoor",
-        "the original RoMa, MegaDepth; images normalised as for ImageNet",
+        "the original RoMa, MegaDepth",
         _MIT,
         _ROMA,
         PublishedFile(
@@ -164,30 +167,34 @@ _SPECS = (
             445647516,
             "c7a45c80d41ad788a63c641d1b686d7cb3f297f40097c6f4e75039889e5cc8ba",
         ),
+        traits=["imagenet_input"],
     ),
     _spec(
         "roma_indoor",
-        "the original RoMa, ScanNet; images normalised as for ImageNet",
+        "the original RoMa, ScanNet",
         _MIT,
         _ROMA,
         PublishedFile("roma_indoor.pth", (f"{_STORAGE}/roma/roma_indoor.pth",)),
+        traits=["imagenet_input"],
     ),
     _spec(
         "dkm_outdoor",
-        "the original DKMv3, MegaDepth; images normalised as for ImageNet",
+        "the original DKMv3, MegaDepth",
         _MIT,
         _DKM,
         PublishedFile("DKMv3_outdoor.pth", (f"{_STORAGE}/dkmv3/DKMv3_outdoor.pth",)),
+        traits=["imagenet_input"],
     ),
     _spec(
         "dkm_indoor",
-        "the original DKMv3, ScanNet; images normalised as for ImageNet",
+        "the original DKMv3, ScanNet",
         _MIT,
         _DKM,
         PublishedFile("DKMv3_indoor.pth", (f"{_STORAGE}/dkmv3/DKMv3_indoor.pth",)),
+        traits=["imagenet_input"],
     ),
     _loftr("loftr_outdoor", "loftr_outdoor.ckpt", "MegaDepth"),
-    _loftr("loftr_indoor", "loftr_indoor_ds_new.ckpt", "ScanNet"),
+    _loftr("loftr_indoor", "loftr_indoor_ds_new.ckpt", "ScanNet", ["corrected_positions"]),
     _magic_leap(
         "superpoint_v1",
         "SuperPoint, MS-COCO",

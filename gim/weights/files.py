@@ -12,7 +12,7 @@ from gim.weights.config import WeightsConfig
 from gim.weights.fetch import check_cached, fetch_file
 from gim.weights.formats import SUFFIXES, file_format
 from gim.weights.integrity import DigestMemory, Digests, check_published
-from gim.weights.spec import PublishedFile, WeightsFile, WeightsSpec
+from gim.weights.spec import PublishedFile, Trait, WeightsFile, WeightsSpec
 
 UNKNOWN = "unknown"
 _DIGESTS = "digests.json"  # in the cache
@@ -152,23 +152,24 @@ def _check_given(path: Path, published: PublishedFile, digests: Digests) -> Dige
 
 
 def _weights_file(spec: WeightsSpec, path: Path, digests: Digests) -> WeightsFile:
-    return WeightsFile(spec.name, str(path), digests.sha256, spec.licence, spec.is_permissive)
+    return WeightsFile(spec.name, str(path), digests.sha256, spec.licence, spec.is_permissive, spec.traits)
 
 
-def _own_file(name: str, config: WeightsConfig) -> WeightsFile:
+def _own_file(stated_path: str, config: WeightsConfig) -> WeightsFile:
     """A file that the user names by its path; its licence is what the user says, or what its hash tells."""
-    path = own_file_path(name, config)
+    path = own_file_path(stated_path, config)
     if path is None:
-        places = f"here or in {config.dir}" if config.dir and not Path(name).is_absolute() else "there"
-        raise Unavailable(f"weights {name}: there is no such file {places}{_known_as(Path(name).name)}")
+        places = f"here or in {config.dir}" if config.dir and not Path(stated_path).is_absolute() else "there"
+        raise Unavailable(f"weights {stated_path}: there is no such file {places}{_known_as(Path(stated_path).name)}")
     file_format(path)
     digests = _memory(config).digests_of(path)
     spec = spec_with(digests)
     licence, is_permissive = (spec.licence, spec.is_permissive) if spec else (UNKNOWN, False)
     if stated := _stated_licence(path):
         licence, is_permissive = stated, stated in _PERMISSIVE
-    _check_licence(name, licence, config, is_permissive=is_permissive)
-    return WeightsFile(spec.name if spec else path.name, str(path), digests.sha256, licence, is_permissive)
+    _check_licence(stated_path, licence, config, is_permissive=is_permissive)
+    name, traits = (spec.name, spec.traits) if spec else (path.name, frozenset[Trait]())
+    return WeightsFile(name, str(path), digests.sha256, licence, is_permissive, traits)
 
 
 def _stated_licence(path: Path) -> str:

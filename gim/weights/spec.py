@@ -1,6 +1,11 @@
 """What is known of published weights: where they are, how they are checked, what may be done with them."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+# What some files of an architecture want otherwise than the rest: images without ImageNet's mean and in units of its
+# deviation; LoFTR's position encoding as its paper has it, and not as its first release computed it.
+Trait = Literal["imagenet_input", "corrected_positions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class WeightsSpec:
     is_permissive: bool  # nothing the publisher says restricts what they, and what they label, are used for
     what: str  # one line: which network, trained by whom on what
     page: str  # where a person finds them
+    traits: frozenset[Trait] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +41,4 @@ class WeightsFile:
     sha256: str
     licence: str  # "unknown" for a user's own file that says nothing
     is_permissive: bool
+    traits: frozenset[Trait] = frozenset()  # none are known of a user's own file

@@ -34,18 +34,28 @@ class ImageMaps:
     usable: torch.Tensor | None  # bool [H/8 * W/8], coarse cells that may be matched; None = all
 
 
-def loftr_network() -> LoFTR:
-    """LoFTR on grey images, with the names of the published weights (Sun et al., CVPR 2021)."""
-    return LoFTR(pretrained=None)
+def loftr_network(*, has_corrected_positions: bool = False) -> LoFTR:
+    """LoFTR on grey images, with the names of the published weights (Sun et al., CVPR 2021).
+
+    Args:
+        has_corrected_positions: positions are encoded as in the paper, and not as the first release computed them.
+    """
+    return LoFTR(pretrained=None, config=_settings(has_corrected_positions=has_corrected_positions))
 
 
-def gim_loftr_network() -> LoFTR:
+def gim_loftr_network(*, has_corrected_positions: bool = False) -> LoFTR:
     """LoFTR as GIM trained it: on RGB, a larger backbone, no coarse context in the fine stage."""
-    config = copy.deepcopy(default_cfg)
+    config = _settings(has_corrected_positions=has_corrected_positions)
     config["fine_concat_coarse_feat"] = False
     network = LoFTR(pretrained=None, config=config)
     network.backbone = ResNet50FPN()  # type: ignore[assignment]  # kornia names only its own two
     return network
+
+
+def _settings(*, has_corrected_positions: bool) -> dict[str, Any]:
+    config: dict[str, Any] = copy.deepcopy(default_cfg)
+    config["coarse"]["temp_bug_fix"] = has_corrected_positions
+    return config
 
 
 def fuse_backbone(network: LoFTR) -> None:

@@ -7,8 +7,8 @@ Imports no torch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,7 +36,9 @@ class TwoPassConfig:
     num_matches: int = 5000  # drawn from both warps together
     certainty_threshold: float = 0.05  # places above it are drawn alike, others by their certainty
     seed: int = 0  # of the drawing, the same for every pair
-    imagenet_normalised: bool = False  # the weights expect ImageNet's mean and deviation taken out; GIM's do not
+    # Of the images, as the weights were trained: GIM's with none, the original DKM's and RoMa's by ImageNet's mean and
+    # deviation. auto: what the catalogue says of the weights, and none for a file it does not know.
+    normalisation: Literal["auto", "none", "imagenet"] = "auto"
 
     def __post_init__(self) -> None:
         sides = (self.width_px, self.height_px)
@@ -68,6 +70,9 @@ class TwoPassMatcher(WarpMatcher):
 
     def __init__(self, config: TwoPassConfig, resources: ModelResources) -> None:
         super().__init__(config, resources)
+        if config.normalisation == "auto":
+            wants_imagenet = "imagenet_input" in self.files["weights"].traits
+            config = replace(config, normalisation="imagenet" if wants_imagenet else "none")
         self.config = config
 
     @property
@@ -153,7 +158,7 @@ class TwoPassMatcher(WarpMatcher):
 
         resized = np.stack([interpolate_image(image, size)[0] for image in images])
         batch = torch.from_numpy(resized).to(self.device).permute(0, 3, 1, 2)
-        return normalised_by_imagenet(batch) if self.config.imagenet_normalised else batch
+        return normalised_by_imagenet(batch) if self.config.normalisation == "imagenet" else batch
 
     def _warp_together(self, pairs: Sequence[tuple[Encoded, Encoded]]) -> list[Any]:
         """Both warps of each pair, with certainty 0 wherever a match is forbidden."""

@@ -1,5 +1,7 @@
 """DKM with weights filled by rule: what it finds means nothing, but it must be the same by every way."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from gim.inference.config import InferenceConfig
 from gim.matchers.network import ModelResources
 from gim.matchers.registry import load_matcher
 from gim.records import ImagePair
+from gim.weights.config import WeightsConfig
 from tests.matcher_files import dkm
 
 
@@ -105,3 +108,21 @@ def test_weights_of_another_model_are_refused_by_name(settings, tmp_path):
     torch.save(state, path)
     with pytest.raises(InvalidInput, match=r"decoder\.proj\.16\.bias"):
         assert load_matcher("dkm", settings | {"weights": str(path)}).network
+
+
+def test_images_are_normalised_as_the_named_weights_were_trained(settings, tmp_path, pairs):
+    shutil.copy(settings["weights"], tmp_path / "DKMv3_outdoor.pth")
+    named = ModelResources(weights=WeightsConfig(dir=str(tmp_path), cache=str(tmp_path / "cache")))
+    ours = load_matcher("dkm", settings)
+    theirs = load_matcher("dkm", settings | {"weights": "dkm_outdoor"}, named)
+    told = load_matcher("dkm", settings | {"normalisation": "imagenet"})
+    refused = load_matcher("dkm", settings | {"weights": "dkm_outdoor", "normalisation": "none"}, named)
+    image = [pairs[0].image0]
+    plain = ours._input(image, (80, 64)).numpy()
+    expected = (plain - np.reshape([0.485, 0.456, 0.406], (3, 1, 1))) / np.reshape([0.229, 0.224, 0.225], (3, 1, 1))
+    np.testing.assert_allclose(theirs._input(image, (80, 64)), expected, atol=1e-6)
+    np.testing.assert_allclose(told._input(image, (80, 64)), expected, atol=1e-6)
+    np.testing.assert_array_equal(refused._input(image, (80, 64)), plain)
+    # One file read in two ways is two teachers; read in one way it is one, whatever it is called.
+    assert theirs.identity == told.identity
+    assert refused.identity == ours.identity != theirs.identity

@@ -1,6 +1,7 @@
 """LoFTR in two halves: as kornia's whole, in batches, with masks, and where the positions lie."""
 
 import functools
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -14,10 +15,12 @@ torch = pytest.importorskip("torch")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from gim.errors import ConfigError, InvalidInput  # noqa: E402
+from gim.matchers.network import ModelResources  # noqa: E402
 from gim.matchers.nn.dual_softmax import match_dual_softmax  # noqa: E402
 from gim.matchers.nn.loftr import ImageMaps, PairwiseLoFTR, loftr_network  # noqa: E402
 from gim.matchers.registry import load_matcher  # noqa: E402
 from gim.records import ImagePair  # noqa: E402
+from gim.weights.config import WeightsConfig  # noqa: E402
 from tests.golden_weights import filled_like  # noqa: E402
 from tests.matcher_files import files_of  # noqa: E402
 
@@ -221,3 +224,18 @@ def test_weights_of_the_other_one_are_refused_by_name(tmp_path):
     with pytest.raises(InvalidInput, match="backbone") as refused:
         matcher.match(photograph(1, 64, 64), photograph(2, 64, 64))
     assert "\n" not in str(refused.value)
+
+
+def test_positions_are_encoded_as_the_named_weights_were_trained(tmp_path):
+    path = files_of("loftr", tmp_path, None).settings["weights"]
+    shutil.copy(path, tmp_path / "loftr_indoor_ds_new.ckpt")
+    named = ModelResources(weights=WeightsConfig(dir=str(tmp_path), cache=str(tmp_path / "cache")))
+    indoor = load_matcher("loftr", {"weights": "loftr_indoor"}, named)
+    told = load_matcher("loftr", {"weights": path, "position_encoding": "corrected"})
+    outdoor = load_matcher("loftr", {"weights": path})
+    row, column, channel = 3, 7, 20  # channel 4 i is the sine of x, counted from 1, times the frequency i
+    right, first_release = 10_000 ** (-10 / 128), np.exp(-10)
+    for matcher, frequency in ((indoor, right), (told, right), (outdoor, first_release)):
+        encoded = matcher.network.network.pos_encoding.pe[0, channel, row, column]
+        assert float(encoded) == pytest.approx(np.sin((column + 1) * frequency), rel=1e-4)
+    assert indoor.identity == told.identity != outdoor.identity
