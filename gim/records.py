@@ -168,6 +168,8 @@ class Teacher:
     matcher: str
     licence: str  # of its code
     weights: tuple[TeacherWeights, ...] = ()  # none: nothing was learned
+    segmenter: str = ""  # that hid what moves from it; empty: none did
+    segmenter_weights: tuple[TeacherWeights, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import dataclasses
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -96,5 +96,6 @@ def _pair(members: dict[str, bytes]) -> TrainingPair:
     return TrainingPair(correspondences=correspondences, **facts)
 
 
-def _teacher(matcher: str, licence: str, weights: list[dict[str, str]]) -> Teacher:
-    return Teacher(matcher, licence, tuple(TeacherWeights(**item) for item in weights))
+def _teacher(weights: list[dict[str, str]], segmenter_weights: Sequence[dict[str, str]] = (), **names: str) -> Teacher:
+    learned, masking = (tuple(TeacherWeights(**item) for item in files) for files in (weights, segmenter_weights))
+    return Teacher(**names, weights=learned, segmenter_weights=masking)

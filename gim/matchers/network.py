@@ -22,11 +22,10 @@ from gim.records import (
     ImagePair,
     Int32Array,
     Teacher,
-    TeacherWeights,
     Uint8Array,
 )
 from gim.weights.config import WeightsConfig
-from gim.weights.files import find_weights
+from gim.weights.files import find_weights, teacher_weights
 from gim.weights.spec import WeightsFile
 
 Item = TypeVar("Item")
@@ -79,10 +78,7 @@ class NetworkMatcher(Matcher):
 
     @property
     def teacher(self) -> Teacher:
-        files = dict.fromkeys(self.files.values())
-        return Teacher(
-            self.name, self.licence, tuple(TeacherWeights(item.name, item.sha256, item.licence) for item in files)
-        )
+        return Teacher(self.name, self.licence, tuple(map(teacher_weights, dict.fromkeys(self.files.values()))))
 
     @property
     def batch_size(self) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -95,7 +96,11 @@ class LabelStage:
             return result
 
         results = self._matching.run(manifest, segment, pairs, label)
-        return _segment_labels([_frames(manifest, pair) for pair in pairs], results, self._matcher.teacher)
+        teacher = self._matcher.teacher
+        if self._samples.segmenter is not None:
+            masking = self._samples.segmenter
+            teacher = replace(teacher, segmenter=masking.name, segmenter_weights=masking.weights)
+        return _segment_labels([_frames(manifest, pair) for pair in pairs], results, teacher)
 
     def _label_pair(
         self, manifest: FrameManifest, segment: Segment, pair: tuple[int, int], found: Correspondences

@@ -12,11 +12,11 @@ from gim.errors import ConfigError
 from gim.geometry.colour import check_image, to_rgb
 from gim.geometry.pixels import network_size, resize_image, resize_mask
 from gim.inference.config import InferenceConfig
-from gim.records import BoolArray, Float32Array, Uint8Array
+from gim.records import BoolArray, Float32Array, TeacherWeights, Uint8Array
 from gim.spelling import did_you_mean
 from gim.video.config import SegmenterConfig
 from gim.weights.config import WeightsConfig
-from gim.weights.files import find_weights
+from gim.weights.files import find_weights, teacher_weights
 
 USUALLY_MASKED = ("person", "car", "sky")  # what GIM's own labelling leaves out
 _MULTIPLE = 8  # strides of the networks: sides that are multiples of it come back without a shift
@@ -81,6 +81,11 @@ class Segmenter(ABC):
         numbers = (self.config.max_side_px, self.config.confidence, self.config.grow_px)
         precision = self.inference.precision
         return keys.config_id(self.name, self.revision, sorted(self.masked_classes), weights, numbers, precision)
+
+    @property
+    def weights(self) -> tuple[TeacherWeights, ...]:
+        """What labels made with its masks have to say of its files."""
+        return tuple(teacher_weights(file) for file in self.files)
 
     def classified_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) at which the network sees an image."""

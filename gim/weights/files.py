@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from gim.errors import ConfigError, InvalidInput, LicenceRefused, Unavailable
+from gim.records import TeacherWeights
 from gim.spelling import did_you_mean
 from gim.transfer.disk import disk_errors_named
 from gim.transfer.download import Progress
@@ -130,6 +131,11 @@ def _given_folder(config: WeightsConfig) -> Path:
     if not folder.is_dir():
         raise ConfigError(f"weights.dir {config.dir!r}: no such folder")
     return folder
+
+
+def teacher_weights(file: WeightsFile) -> TeacherWeights:
+    """What labels that a file had a part in have to say of it."""
+    return TeacherWeights(file.name, file.sha256, file.licence)
 
 
 def forget_digests(config: WeightsConfig) -> None:

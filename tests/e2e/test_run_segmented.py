@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from gim import codecs
+from gim.labels.shards import read_shard
+from gim.records import SegmentLabels, Teacher
 from tests.e2e.commands import objects_of, run_gim
 
 
@@ -24,6 +27,14 @@ def test_masks_are_made_once_for_all_runs_with_weights_from_a_folder(film, share
     assert len(masks) == len(frames) > 3
     assert video["pairs_labelled"]["rootsift"] > 0
     labels = objects_of(store, "labels/")
+    made = [codecs.from_npz(SegmentLabels, data) for data in labels.values()]
+    (teacher,) = {codecs.from_json(Teacher, str(item.teacher[0]).encode()) for item in made}
+    shards = [path for path in store.rglob("*.tar") if path.is_file()]
+    assert all(pair.teachers == (teacher,) for path in shards for pair, _, _ in read_shard(path))
+    assert shards
+    assert (teacher.matcher, teacher.segmenter) == ("rootsift", "selfie")
+    (weights,) = teacher.segmenter_weights
+    assert (weights.name, weights.licence, len(weights.sha256)) == ("selfie_segmentation", "Apache-2.0", 64)
     again = run_gim(*words, "--set", "matcher.rootsift.ratio=0.7", "--json", GIM_WEIGHTS__DIR=folder)
     assert again.returncode == 0, again.stderr
     assert objects_of(store, "masks/") == masks
