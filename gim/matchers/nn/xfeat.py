@@ -1,7 +1,6 @@
 """XFeat (Potje et al., CVPR 2024) by kornia: keypoints at whole pixels, fast on a CPU."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from kornia.feature import XFeat
@@ -10,6 +9,9 @@ from gim.matchers.nn.keypoints import Found, KeypointExtractor
 from gim.weights.checkpoint import StateDict, load_into
 
 _UNUSED = "fine_matcher."  # a head that only the semi-dense variant has a use for
+# What comes out of the network: the places of keypoints are ranked by the first two and descriptors sampled from the
+# third, which torch does wrongly in half precision on a CPU. All are small beside the blocks before them.
+_EXACT = ("keypoint_head", "heatmap_head", "block_fusion")
 
 
 class XFeatExtractor(KeypointExtractor):
@@ -30,8 +32,8 @@ def load_xfeat(state: StateDict, *, source: str, device: torch.device, detection
     """
     xfeat = XFeat(detection_threshold=detection_threshold).eval()
     load_into(xfeat.net, state, source=source, may_miss=_unused(xfeat.net.state_dict()))
-    # What follows the network samples its maps, which torch does wrongly in half precision on a CPU.
-    xfeat.net.register_forward_hook(_in_full_precision)
+    for name in _EXACT:
+        setattr(xfeat.net, name, _FullPrecision(getattr(xfeat.net, name)))
     return xfeat.to(device)
 
 
@@ -39,5 +41,13 @@ def _unused(names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(_UNUSED)]
 
 
-def _in_full_precision(_: torch.nn.Module, __: Any, maps: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return tuple(item.float() for item in maps)
+class _FullPrecision(torch.nn.Module):
+    """A part that stays in float32 inside a network in half precision."""
+
+    def __init__(self, part: torch.nn.Module) -> None:
+        super().__init__()
+        self._part = part
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.as_tensor(self._part(x.float()))
