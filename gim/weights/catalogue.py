@@ -9,7 +9,6 @@ what embeds them; the ADE20K segmenter comes from the publishers of a data set w
 these counts as permissive, since somebody who asks for permissive weights does not want to argue about it.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from gim.weights.spec import PublishedFile, Trait, WeightsSpec
@@ -50,9 +49,9 @@ _TORCHVISION_FILES = "https://download.pytorch.org/models"
 
 
 def _spec(
-    name: str, what: str, terms: _Terms, page: str, *files: PublishedFile, traits: Iterable[Trait] = ()
+    name: str, what: str, terms: _Terms, page: str, *files: PublishedFile, traits: tuple[Trait, ...] = ()
 ) -> WeightsSpec:
-    return WeightsSpec(name, files, terms.licence, terms.is_permissive, what, page, frozenset(traits))
+    return WeightsSpec(name, files, terms.licence, terms.is_permissive, what, page, traits)
 
 
 def _aliked(size: str, what: str, num_bytes: int | None, sha256: str) -> WeightsSpec:
@@ -73,7 +72,7 @@ def _magic_leap(name: str, what: str, num_bytes: int | None, sha256: str) -> Wei
     return _spec(name, what, _MAGIC_LEAP, _MAGIC_LEAP_PAGE, file)
 
 
-def _loftr(name: str, file: str, data: str, traits: Iterable[Trait] = ()) -> WeightsSpec:
+def _loftr(name: str, file: str, data: str, traits: tuple[Trait, ...] = ()) -> WeightsSpec:
     urls = (f"{_KORNIA}/loftr/resolve/main/{file}", f"{_KORNIA_FORMER}/{file}")
     what = f"the original LoFTR, {data}, as kornia publishes it"
     return _spec(name, what, _APACHE, _LOFTR, PublishedFile(file, urls), traits=traits)
@@ -167,7 +166,7 @@ _SPECS = (
             445647516,
             "c7a45c80d41ad788a63c641d1b686d7cb3f297f40097c6f4e75039889e5cc8ba",
         ),
-        traits=["imagenet_input"],
+        traits=("imagenet_input",),
     ),
     _spec(
         "roma_indoor",
@@ -175,7 +174,7 @@ _SPECS = (
         _MIT,
         _ROMA,
         PublishedFile("roma_indoor.pth", (f"{_STORAGE}/roma/roma_indoor.pth",)),
-        traits=["imagenet_input"],
+        traits=("imagenet_input",),
     ),
     _spec(
         "dkm_outdoor",
@@ -183,7 +182,7 @@ _SPECS = (
         _MIT,
         _DKM,
         PublishedFile("DKMv3_outdoor.pth", (f"{_STORAGE}/dkmv3/DKMv3_outdoor.pth",)),
-        traits=["imagenet_input"],
+        traits=("imagenet_input",),
     ),
     _spec(
         "dkm_indoor",
@@ -191,10 +190,10 @@ _SPECS = (
         _MIT,
         _DKM,
         PublishedFile("DKMv3_indoor.pth", (f"{_STORAGE}/dkmv3/DKMv3_indoor.pth",)),
-        traits=["imagenet_input"],
+        traits=("imagenet_input",),
     ),
     _loftr("loftr_outdoor", "loftr_outdoor.ckpt", "MegaDepth"),
-    _loftr("loftr_indoor", "loftr_indoor_ds_new.ckpt", "ScanNet", ["corrected_positions"]),
+    _loftr("loftr_indoor", "loftr_indoor_ds_new.ckpt", "ScanNet", ("corrected_positions",)),
     _magic_leap(
         "superpoint_v1",
         "SuperPoint, MS-COCO",

@@ -13,7 +13,7 @@ from gim.weights.config import WeightsConfig
 from gim.weights.fetch import check_cached, fetch_file
 from gim.weights.formats import SUFFIXES, file_format
 from gim.weights.integrity import DigestMemory, Digests, check_published
-from gim.weights.spec import PublishedFile, Trait, WeightsFile, WeightsSpec
+from gim.weights.spec import PublishedFile, WeightsFile, WeightsSpec
 
 UNKNOWN = "unknown"
 _DIGESTS = "digests.json"  # in the cache
@@ -174,7 +174,7 @@ def _own_file(stated_path: str, config: WeightsConfig) -> WeightsFile:
     if stated := _stated_licence(path):
         licence, is_permissive = stated, stated in _PERMISSIVE
     _check_licence(stated_path, licence, config, is_permissive=is_permissive)
-    name, traits = (spec.name, spec.traits) if spec else (path.name, frozenset[Trait]())
+    name, traits = (spec.name, spec.traits) if spec else (path.name, ())
     return WeightsFile(name, str(path), digests.sha256, licence, is_permissive, traits)
 
 

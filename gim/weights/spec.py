@@ -29,7 +29,7 @@ class WeightsSpec:
     is_permissive: bool  # nothing the publisher says restricts what they, and what they label, are used for
     what: str  # one line: which network, trained by whom on what
     page: str  # where a person finds them
-    traits: frozenset[Trait] = frozenset()
+    traits: tuple[Trait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +41,4 @@ class WeightsFile:
     sha256: str
     licence: str  # "unknown" for a user's own file that says nothing
     is_permissive: bool
-    traits: frozenset[Trait] = frozenset()  # none are known of a user's own file
+    traits: tuple[Trait, ...] = ()  # none are known of a user's own file
