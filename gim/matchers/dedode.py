@@ -39,7 +39,8 @@ class Dedode(TwoStageMatcher):
         self.config: DedodeConfig = config
 
     def _build(self, device: Any) -> tuple[Any, Any]:
-        from gim.matchers.nn.dedode import DedodeExtractor, DualSoftmaxMatcher, load_dedode  # noqa: PLC0415 - on use
+        from gim.matchers.nn.dedode import INVERSE_TEMPERATURE, DedodeExtractor, load_dedode  # noqa: PLC0415 - on use
+        from gim.matchers.nn.descriptor_matching import DualSoftmaxMatcher  # noqa: PLC0415 - torch on use
         from gim.weights.checkpoint import read_checkpoint  # noqa: PLC0415 - torch on use
 
         files = self.files["detector_weights"], self.files["descriptor_weights"]
@@ -51,4 +52,4 @@ class Dedode(TwoStageMatcher):
         )
         config = self.config
         extractor = DedodeExtractor(network, max_keypoints=config.max_keypoints, max_side_px=config.max_side_px)
-        return extractor, DualSoftmaxMatcher(device, config.match_threshold)
+        return extractor, DualSoftmaxMatcher(device, config.match_threshold, INVERSE_TEMPERATURE)

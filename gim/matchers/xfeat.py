@@ -36,6 +36,6 @@ class XFeat(XFeatMatcher):
         self.config: XFeatConfig = config
 
     def _build(self, device: Any) -> tuple[Any, Any]:
-        from gim.matchers.nn.mutual_cosine import MutualCosineMatcher  # noqa: PLC0415 - torch on use
+        from gim.matchers.nn.descriptor_matching import MutualCosineMatcher  # noqa: PLC0415 - torch on use
 
         return self._extractor(device), MutualCosineMatcher(device, self.config.min_similarity)

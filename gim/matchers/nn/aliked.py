@@ -7,6 +7,7 @@ from kornia.feature import ALIKED
 
 from gim.errors import InvalidInput
 from gim.matchers.nn.keypoints import Found, KeypointExtractor
+from gim.matchers.nn.precision import InPrecision
 from gim.weights.checkpoint import StateDict, load_into
 
 _DERIVED = "dkd.hw_grid"  # made from the radius; no file has it
@@ -37,19 +38,6 @@ class AlikedExtractor(KeypointExtractor):
             ((places + 1) * scale, found, strength)
             for places, found, strength in zip(keypoints, descriptors, strengths, strict=True)
         ]
-
-
-class _LowerPrecision(torch.nn.Module):
-    """A block that may run in half precision, inside a network that does not."""
-
-    def __init__(self, block: torch.nn.Module, precision: torch.dtype) -> None:
-        super().__init__()
-        self._block = block
-        self._precision = precision
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(x.device.type, self._precision):
-            return torch.as_tensor(self._block(x).float())
 
 
 def load_aliked(
@@ -83,5 +71,5 @@ def load_aliked(
     load_into(network, state, source=source, may_miss=[_DERIVED])
     if precision != "float32":
         for name in ("block1", "block2"):
-            setattr(network, name, _LowerPrecision(getattr(network, name), getattr(torch, precision)))
+            setattr(network, name, InPrecision(getattr(network, name), getattr(torch, precision)))
     return network.to(device)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,19 @@ from gim.inference.device import compiled
 from gim.records import Features, Int32Array
 
 Matches = tuple[Int32Array, np.ndarray[Any, Any]]
+
+
+class KeypointBatch(NamedTuple):
+    """What a network sees of the keypoints of a batch of images, padded to the most that one of them has."""
+
+    places: torch.Tensor  # [B, N, P]
+    descriptors: torch.Tensor  # [B, N, D]
+    is_real: torch.Tensor | None = None  # bool [B, N], False where a row is padding; None: nowhere
+
+    @property
+    def attention_mask(self) -> torch.Tensor | None:
+        """Which keypoints may be attended to, bool [B, 1, 1, N]; None: all."""
+        return None if self.is_real is None else self.is_real[:, None, None]
 
 
 class AssignmentMatcher(ABC):
@@ -45,35 +58,27 @@ class AssignmentMatcher(ABC):
 
     def log_assignment(self, pairs: Sequence[tuple[Features, Features]]) -> torch.Tensor:
         """Log assignment float32 [B, M + 1, N + 1] of such pairs, -inf for what is padded."""
-        sides = [self._padded([self._inputs(pair[side]) for pair in pairs]) for side in (0, 1)]
-        (places0, descriptors0, is_real0), (places1, descriptors1, is_real1) = sides
-        log_assignment: torch.Tensor = self.network(places0, places1, descriptors0, descriptors1, is_real0, is_real1)
-        if is_real0 is not None:
-            log_assignment[:, :-1].masked_fill_(~is_real0[:, :, None], -torch.inf)
-        if is_real1 is not None:
-            log_assignment[:, :, :-1].masked_fill_(~is_real1[:, None], -torch.inf)
+        batch0, batch1 = (self._batch([self._inputs(pair[side]) for pair in pairs]) for side in (0, 1))
+        log_assignment: torch.Tensor = self.network(batch0, batch1)
+        if batch0.is_real is not None:
+            log_assignment[:, :-1].masked_fill_(~batch0.is_real[:, :, None], -torch.inf)
+        if batch1.is_real is not None:
+            log_assignment[:, :, :-1].masked_fill_(~batch1.is_real[:, None], -torch.inf)
         return log_assignment
 
-    def _padded(
-        self, items: Sequence[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Places [B, N, P], descriptors [B, N, D], and bool [B, N] what is not padding; None where nothing is."""
+    def _batch(self, items: Sequence[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]) -> KeypointBatch:
         counts = np.array([len(places) for places, _ in items])
         places, descriptors = (self._stacked(arrays, counts.max()) for arrays in zip(*items, strict=True))
         if counts.min() == counts.max():  # attention without a mask has the faster kernels
-            return places, descriptors, None
-        return places, descriptors, torch.from_numpy(np.arange(counts.max()) < counts[:, None]).to(self._device)
+            return KeypointBatch(places, descriptors)
+        is_real = torch.from_numpy(np.arange(counts.max()) < counts[:, None])
+        return KeypointBatch(places, descriptors, is_real.to(self._device))
 
     def _stacked(self, arrays: Sequence[np.ndarray[Any, Any]], length: int) -> torch.Tensor:
         stacked = np.zeros((len(arrays), length, arrays[0].shape[1]), np.float32)
         for rows, array in zip(stacked, arrays, strict=True):
             rows[: len(array)] = array
         return torch.from_numpy(stacked).to(self._device)
-
-
-def attention_mask(is_real: torch.Tensor | None) -> torch.Tensor | None:
-    """Which keypoints may be attended to, bool [B, 1, 1, N], from bool [B, N]; None: all."""
-    return None if is_real is None else is_real[:, None, None]
 
 
 def mutual_matches(log_assignment: torch.Tensor, threshold: float) -> list[Matches]:

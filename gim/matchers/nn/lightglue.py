@@ -18,7 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from gim.errors import ShapeError
 from gim.geometry.pixels import to_corner_origin
 from gim.inference.config import InferenceConfig
-from gim.matchers.nn.assignment import AssignmentMatcher, attention_mask
+from gim.matchers.nn.assignment import AssignmentMatcher, KeypointBatch
 from gim.records import Features
 from gim.weights.checkpoint import StateDict, load_into
 
@@ -117,38 +117,25 @@ class LightGlueNetwork(LightGlue):
         for layer in self.transformers:
             layer.cross_attn = _CrossBlock(self.conf.descriptor_dim, self.conf.num_heads)
 
-    def forward(  # type: ignore[override] # tensors, so that it compiles; kornia's takes a dictionary
-        self,
-        positions0: torch.Tensor,
-        positions1: torch.Tensor,
-        descriptors0: torch.Tensor,
-        descriptors1: torch.Tensor,
-        is_real0: torch.Tensor | None = None,
-        is_real1: torch.Tensor | None = None,
+    def forward(  # type: ignore[override] # batches, so that it compiles; kornia's takes a dictionary
+        self, batch0: KeypointBatch, batch1: KeypointBatch
     ) -> torch.Tensor:
-        """Log assignment of batches of pairs.
+        """Log assignment float32 [B, M + 1, N + 1]; what it says of padding means nothing.
 
         Args:
-            positions0: normalised positions [B, M, 2]; positions1 [B, N, 2] likewise.
-            positions1: see there.
-            descriptors0: [B, M, D].
-            descriptors1: [B, N, D].
-            is_real0: bool [B, M], False where a row is padding; None: nowhere.
-            is_real1: bool [B, N].
-
-        Returns:
-            float32 [B, M + 1, N + 1]; what it says of padding means nothing.
+            batch0: M keypoints of each first image, places normalised.
+            batch1: N keypoints of each second image.
         """
-        x0, x1 = self.input_proj(descriptors0), self.input_proj(descriptors1)
-        encoding0, encoding1 = self._encode(positions0), self._encode(positions1)
-        mask0, mask1 = attention_mask(is_real0), attention_mask(is_real1)
+        x0, x1 = self.input_proj(batch0.descriptors), self.input_proj(batch1.descriptors)
+        encoding0, encoding1 = self._encode(batch0.places), self._encode(batch1.places)
+        mask0, mask1 = batch0.attention_mask, batch1.attention_mask
         layer: Any  # of kornia, untyped
         for layer in self.transformers:
             x0, x1 = layer.self_attn(x0, encoding0, mask0), layer.self_attn(x1, encoding1, mask1)
             x0, x1 = layer.cross_attn(x0, x1, mask0, mask1)
         # Sums of two log-softmaxes lie close together; bfloat16 would make ties of them.
         with torch.autocast(x0.device.type, enabled=False):
-            return self._assign(x0.float(), x1.float(), is_real0, is_real1)
+            return self._assign(x0.float(), x1.float(), batch0.is_real, batch1.is_real)
 
     def _assign(
         self, x0: torch.Tensor, x1: torch.Tensor, is_real0: torch.Tensor | None, is_real1: torch.Tensor | None

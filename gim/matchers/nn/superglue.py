@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from gim.errors import ShapeError
 from gim.inference.config import InferenceConfig
-from gim.matchers.nn.assignment import AssignmentMatcher, attention_mask
+from gim.matchers.nn.assignment import AssignmentMatcher, KeypointBatch
 from gim.records import Features
 from gim.weights.checkpoint import StateDict, load_into
 
@@ -77,47 +77,25 @@ class SuperGlue(nn.Module):
         self.final_proj = nn.Conv1d(_SIZE, _SIZE, 1)
         self.bin_score = nn.Parameter(torch.ones(()))
 
-    def forward(
-        self,
-        places0: torch.Tensor,
-        places1: torch.Tensor,
-        descriptors0: torch.Tensor,
-        descriptors1: torch.Tensor,
-        is_real0: torch.Tensor | None = None,
-        is_real1: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Log assignment of batches of pairs.
+    def forward(self, batch0: KeypointBatch, batch1: KeypointBatch) -> torch.Tensor:
+        """Log assignment float32 [B, M + 1, N + 1], -inf for what is padded.
 
         Args:
-            places0: what the keypoint encoder sees [B, M, 3]; places1 [B, N, 3] likewise.
-            places1: see there.
-            descriptors0: [B, M, 256].
-            descriptors1: [B, N, 256].
-            is_real0: bool [B, M], False where a row is padding; None: nowhere.
-            is_real1: bool [B, N].
-
-        Returns:
-            float32 [B, M + 1, N + 1], -inf for what is padded.
+            batch0: M keypoints of each first image, places as from `keypoint_inputs`.
+            batch1: N keypoints of each second image.
         """
-        similarity = self.similarity(places0, places1, descriptors0, descriptors1, is_real0, is_real1)
-        return self.assign(similarity, is_real0, is_real1)
+        return self.assign(self.similarity(batch0, batch1), batch0.is_real, batch1.is_real)
 
-    def similarity(
-        self,
-        places0: torch.Tensor,
-        places1: torch.Tensor,
-        descriptors0: torch.Tensor,
-        descriptors1: torch.Tensor,
-        is_real0: torch.Tensor | None = None,
-        is_real1: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def similarity(self, batch0: KeypointBatch, batch1: KeypointBatch) -> torch.Tensor:
         """Scores float32 [B, M, N] of all pairs (Eq. 1-7)."""
-        x0, x1 = descriptors0.transpose(1, 2), descriptors1.transpose(1, 2)
         # Positions in full precision: half of it knows them to some ten pixels.
-        with torch.autocast(places0.device.type, enabled=False):
-            x0, x1 = x0 + self.kenc(places0.transpose(1, 2)), x1 + self.kenc(places1.transpose(1, 2))
-        x0, x1 = self.gnn(x0, x1, attention_mask(is_real0), attention_mask(is_real1))
-        with torch.autocast(places0.device.type, enabled=False):
+        with torch.autocast(batch0.places.device.type, enabled=False):
+            x0, x1 = (
+                batch.descriptors.transpose(1, 2) + self.kenc(batch.places.transpose(1, 2))
+                for batch in (batch0, batch1)
+            )
+        x0, x1 = self.gnn(x0, x1, batch0.attention_mask, batch1.attention_mask)
+        with torch.autocast(x0.device.type, enabled=False):
             matching0, matching1 = self.final_proj(x0.float()), self.final_proj(x1.float())
             return torch.bmm(matching0.transpose(1, 2), matching1) / math.sqrt(_SIZE)
 

@@ -6,6 +6,7 @@ import torch
 from kornia.feature import XFeat
 
 from gim.matchers.nn.keypoints import Found, KeypointExtractor
+from gim.matchers.nn.precision import InPrecision
 from gim.weights.checkpoint import StateDict, load_into
 
 _UNUSED = "fine_matcher."  # a head that only the semi-dense variant has a use for
@@ -33,21 +34,9 @@ def load_xfeat(state: StateDict, *, source: str, device: torch.device, detection
     xfeat = XFeat(detection_threshold=detection_threshold).eval()
     load_into(xfeat.net, state, source=source, may_miss=_unused(xfeat.net.state_dict()))
     for name in _EXACT:
-        setattr(xfeat.net, name, _FullPrecision(getattr(xfeat.net, name)))
+        setattr(xfeat.net, name, InPrecision(getattr(xfeat.net, name), torch.float32))
     return xfeat.to(device)
 
 
 def _unused(names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(_UNUSED)]
-
-
-class _FullPrecision(torch.nn.Module):
-    """A part that stays in float32 inside a network in half precision."""
-
-    def __init__(self, part: torch.nn.Module) -> None:
-        super().__init__()
-        self._part = part
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return torch.as_tensor(self._part(x.float()))

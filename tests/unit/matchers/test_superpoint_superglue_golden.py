@@ -73,11 +73,14 @@ def test_superpoint_finds_what_the_original_finds(matcher, golden, shared_data, 
 def test_superglue_scores_and_assigns_as_the_original_does(matcher, planted, golden, check_parity):
     import torch
 
+    from gim.matchers.nn.assignment import KeypointBatch
     from gim.matchers.nn.superglue import keypoint_inputs
 
     network = matcher.network[1].network
-    inputs = [torch.from_numpy(keypoint_inputs(item)[None]) for item in planted]
-    inputs += [torch.from_numpy(item.descriptors[None]) for item in planted]
+    inputs = [
+        KeypointBatch(torch.from_numpy(keypoint_inputs(item)[None]), torch.from_numpy(item.descriptors[None]))
+        for item in planted
+    ]
     with torch.inference_mode():
         similarity = network.similarity(*inputs)[0].numpy()
         log_assignment = matcher.network[1].log_assignment([planted])[0].numpy()
