@@ -57,7 +57,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("benches", nargs="*", metavar="BENCH", help=f"{', '.join(BENCHES)}; all by default")
     parser.add_argument("--only", nargs="+", metavar="PART", help="parts of one bench: " + _parts_help())
     effort = parser.add_mutually_exclusive_group()
-    effort.add_argument("--quick", dest="effort", action="store_const", const="quick", help="fewer scenes and pairs, shorter videos")
+    effort.add_argument(
+        "--quick", dest="effort", action="store_const", const="quick", help="fewer pairs, shorter videos"
+    )
     effort.add_argument("--full", dest="effort", action="store_const", const="full", help="with a video of 30 minutes")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="folder of the sample data")
     parser.add_argument("--cores", type=int, default=2, help="how many may be used")
