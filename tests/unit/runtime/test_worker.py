@@ -217,6 +217,7 @@ def test_processes_have_a_video_each_and_help_when_none_is_left(bus: SqliteBus, 
 
     def pipeline(worker: int) -> list[Stage]:
         def ingest(event: Event) -> Iterable[tuple[str, Event]]:
+            worker_of[event.source] = worker
             meeting.wait(10)  # each has one of the first two in hand
             for segment in range(3):
                 ready = SegmentReady(video_id=event.source, sampling_id="s", segment=segment)
@@ -224,8 +225,13 @@ def test_processes_have_a_video_each_and_help_when_none_is_left(bus: SqliteBus, 
 
         def label(event: Event) -> Iterable[tuple[str, Event]]:
             order.append((worker, "label", event.video_id))
-            if event.video_id == "v1":  # its worker is held up at the first segment until somebody takes the next
-                helped.set() if event.segment else helped.wait(10)
+            if event.video_id == "v2":  # nobody is done with it before the other has begun
+                begun.wait(10)
+            elif event.segment:
+                helped.set()
+            else:  # held up at the first segment until somebody takes the next
+                begun.set()
+                helped.wait(10)
             return follow(event)
 
         def propagate(event: Event) -> Iterable[tuple[str, Event]]:
@@ -239,7 +245,8 @@ def test_processes_have_a_video_each_and_help_when_none_is_left(bus: SqliteBus, 
             FunctionStage(propagate, topics.LABELS, "propagate", "propagate"),
         ]
 
-    helped = threading.Event()
+    worker_of: dict[str, int] = {}
+    begun, helped = threading.Event(), threading.Event()
     for source in ("v1", "v2"):
         bus.publish(topics.INGEST, source, VideoRequested(source=source).SerializeToString())
     bus.flush()
@@ -249,9 +256,7 @@ def test_processes_have_a_video_each_and_help_when_none_is_left(bus: SqliteBus, 
     run(bus, *pipeline(0))
     second.join()
     second_bus.close()
-    slow = next(worker for worker, what, video in order if (what, video) == ("label", "v1"))
-    quick = 1 - slow
-    did = [(what, video) for worker, what, video in order if worker == quick]
+    did = [(what, video) for worker, what, video in order if worker == worker_of["v2"]]
     assert did[:5] == [("label", "v2")] * 3 + [("propagate", "v2"), ("label", "v1")]
 
 
