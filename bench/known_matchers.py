@@ -14,11 +14,18 @@ from tests.matcher_files import Files, files_of
 
 def matchers(workspace: Workspace, *, trained_only: bool) -> Iterator[Matcher]:
     """All that can run here, at the sizes users have them."""
+    for name in runnable_matchers():
+        if not trained_only or is_trained(name, workspace):
+            yield load(name, workspace, ModelResources())
+
+
+def runnable_matchers() -> Iterator[str]:
+    """Names of all that can run here; why the others cannot is said."""
     for name in matcher_names():
         if reason := matcher_status(name):
             say(f"{name}: {reason}")
-        elif not trained_only or is_trained(name, workspace):
-            yield load(name, workspace, ModelResources())
+        else:
+            yield name
 
 
 def is_trained(name: str, workspace: Workspace) -> bool:

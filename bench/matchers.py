@@ -1,10 +1,14 @@
 """How fast the matchers are: pair by pair, with frames' features or maps reused, in batches, in lower precision."""
 
+import multiprocessing
 import resource
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,7 +16,7 @@ import numpy as np
 
 from bench.accuracy import read_rgb
 from bench.findings import Findings, say
-from bench.known_matchers import device_of, load, matchers
+from bench.known_matchers import device_of, load, matchers, runnable_matchers
 from bench.workspace import Workspace
 from gim.inference.config import InferenceConfig
 from gim.matchers.base import Matcher, SparseMatcher, correspondences_of
@@ -22,6 +26,8 @@ from gim.records import ImagePair, Uint8Array
 PARTS = ("reuse", "precision")
 _SIZE = (640, 480)  # of the frames that are timed
 _INTERVALS = (1, 2, 4)  # of the recipes: a frame is in up to six pairs
+# Their pairs take the features of 0.38 frames each, as those of a whole segment do: 32 frames and the 4 after them.
+_NUM_FRAMES = 20
 _BATCHES = (1, 2, 4, 8, 16)
 # Pairs to match of an hour of video: samples per second times three intervals.
 _PAIRS_PER_HOUR = {"standard": 5 * 3 * 3600, "paper": 1.5 * 3 * 3600}
@@ -35,11 +41,30 @@ _LONG_SECONDS = 20.0  # a run as long is not repeated
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """How fast pairs came."""
+class Speed:
+    """How fast one matcher is, in pairs per second."""
 
-    pairs_per_second: float
-    peak_mib: float
+    device: str
+    is_sparse: bool
+    is_small: bool  # it ran at a smaller size than users have it
+    alone: float  # pair by pair
+    reused: Mapping[int, float]  # by size of the batch; what depends on one image alone is computed once
+    extraction_share: float  # of a pair alone, what depends on one image alone takes: all that reuse can save
+    peak_mib: float  # of the device's memory, of the process on a CPU
+
+    @property
+    def ratio(self) -> float:
+        """What reuse gains without batches."""
+        return self.reused[1] / self.alone
+
+    @property
+    def best_batch(self) -> int:
+        """The size of the batch that is fastest."""
+        return max(self.reused, key=lambda size: self.reused[size])
+
+    def hours_per_day(self, recipe: str) -> float:
+        """Of video, as far as matching goes."""
+        return self.reused[self.best_batch] * 86_400 / _PAIRS_PER_HOUR[recipe]
 
 
 def measure(workspace: Workspace, parts: list[str]) -> Findings:
@@ -53,37 +78,70 @@ def measure(workspace: Workspace, parts: list[str]) -> Findings:
 
 
 def _measure_reuse(findings: Findings, workspace: Workspace) -> None:
-    frames, pairs = _work(workspace)
-    rows = []
-    for matcher in _at_bearable_size(workspace):
-        say(f"speed of {matcher.name}")
-        alone = _timed(matcher, partial(_one_by_one, matcher, frames, pairs), len(pairs))
+    speeds = {name: _speed_in_own_process(name, workspace) for name in runnable_matchers()}
+    for name, speed in speeds.items():
+        asked = 2.5 if speed.is_sparse else 1.5
+        what = f"{name}: reusing what is computed of a frame, over pair by pair"
+        findings.at_least(what, speed.ratio, asked, "x")
+        if speed.device.startswith("cuda") and not speed.is_small:
+            for recipe in _PAIRS_PER_HOUR:
+                hours = speed.hours_per_day(recipe)
+                what = f"{name}: video-hours a day on one {speed.device}, matching, {recipe}"
+                findings.tell(
+                    what, f"{hours:.2f} ({hours / _ORIGINAL_HOURS_PER_GPU_DAY:.1f}x the original's on an A100)"
+                )
+    small = [f"{name} {_sizes_in_words(_SMALL_SIZE[name])}" for name, speed in speeds.items() if speed.is_small]
+    if small:
+        findings.notes.append(f"smaller than users have them, for want of a GPU: {', '.join(small)}")
+    findings.add(
+        f"pairs of {_NUM_FRAMES} frames of {_SIZE[0]}x{_SIZE[1]}, matched per second",
+        ("matcher", "device", "alone", "reused", "ratio", "one image's share", "best batch", "then",
+         *(f"h/day {recipe}" for recipe in _PAIRS_PER_HOUR), "peak MiB"),
+        [
+            (name, speed.device, speed.alone, speed.reused[1], speed.ratio, speed.extraction_share, speed.best_batch,
+             speed.reused[speed.best_batch],
+             *(None if speed.is_small else speed.hours_per_day(recipe) for recipe in _PAIRS_PER_HOUR), speed.peak_mib)
+            for name, speed in speeds.items()
+        ],
+    )  # fmt: skip
+
+
+def _sizes_in_words(settings: Mapping[str, int]) -> str:
+    sides = [str(value) for value in settings.values()]
+    return " and ".join("x".join(sides[i : i + 2]) for i in range(0, len(sides), 2)) + " px"
+
+
+def _speed_in_own_process(name: str, workspace: Workspace) -> Speed:
+    """In a process that no other matcher has left its memory in."""
+    say(f"speed of {name}")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_speed, name, workspace).result()
+
+
+def _speed(name: str, workspace: Workspace) -> Speed:
+    with tempfile.TemporaryDirectory(dir=workspace.folder) as folder:
+        workspace = replace(workspace, folder=Path(folder))
+        matcher = load(name, workspace, ModelResources())
+        device = device_of(matcher)
+        is_small = name in _SMALL_SIZE and not device.startswith("cuda")
+        if is_small:
+            matcher = load(name, workspace, ModelResources(), _SMALL_SIZE[name])
+        frames, pairs = _work(workspace)
+        some = pairs[:: len(pairs) // workspace.chosen(quick=8, normal=len(pairs))]
+        alone = _seconds(device, partial(_one_by_one, matcher, frames, some)) / len(some)
+        extraction = _seconds(device, partial(_extract, matcher, frames)) / len(frames)
+        _reset_peak(device)
         reused = {
-            size: _timed(matcher, partial(_reusing, matcher, frames, pairs, size), len(pairs))
+            size: len(pairs) / _seconds(device, partial(_reusing, matcher, frames, pairs, size))
             for size in _sizes(matcher)
         }
-        best = max(reused, key=lambda size: reused[size].pairs_per_second)
-        ratio = reused[1].pairs_per_second / alone.pairs_per_second
-        rows.append(
-            (matcher.name, device_of(matcher), alone.pairs_per_second, reused[1].pairs_per_second, ratio,
-             best, reused[best].pairs_per_second, reused[best].peak_mib)
-        )  # fmt: skip
-        asked = 2.5 if isinstance(matcher, SparseMatcher) else 1.5
-        findings.at_least(f"{matcher.name}: reusing what is computed of a frame, over pair by pair", ratio, asked, "x")
-        for recipe, per_hour in _PAIRS_PER_HOUR.items():
-            hours = reused[best].pairs_per_second * 86_400 / per_hour
-            what = f"{matcher.name}: matching, video-hours a day on one {device_of(matcher)}, {recipe}"
-            findings.tell(what, f"{hours:.2f} ({hours / _ORIGINAL_HOURS_PER_GPU_DAY:.1f}x the original's per A100)")
-    findings.add(
-        f"{len(pairs)} pairs of {len(frames)} frames of {_SIZE[0]}x{_SIZE[1]}: pairs per second",
-        ("matcher", "device", "alone", "reused", "ratio", "best batch", "then", "peak MiB"),
-        rows,
-    )
+        is_sparse = isinstance(matcher, SparseMatcher)
+        return Speed(device, is_sparse, is_small, 1 / alone, reused, 2 * extraction / alone, _peak_mib(device))
 
 
 def _work(workspace: Workspace) -> tuple[list[Uint8Array], list[tuple[int, int]]]:
     """Frames, and the pairs of them that a recipe would match."""
-    paths = sorted((workspace.data / "posed/kitti06/images").glob("*.png"))[: workspace.chosen(quick=7, normal=9)]
+    paths = sorted((workspace.data / "posed/kitti06/images").glob("*.png"))[:_NUM_FRAMES]
     frames = [
         np.asarray(cv2.resize(read_rgb(path)[:, 300:800], _SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
         for path in paths
@@ -92,15 +150,18 @@ def _work(workspace: Workspace) -> tuple[list[Uint8Array], list[tuple[int, int]]
     return frames, [(i, i + interval) for i in indices for interval in _INTERVALS if i + interval < len(frames)]
 
 
-def _at_bearable_size(workspace: Workspace) -> Iterator[Matcher]:
-    for matcher in matchers(workspace, trained_only=False):
-        is_slow = matcher.name in _SMALL_SIZE and not device_of(matcher).startswith("cuda")
-        yield load(matcher.name, workspace, ModelResources(), _SMALL_SIZE[matcher.name]) if is_slow else matcher
-
-
 def _one_by_one(matcher: Matcher, frames: Sequence[Uint8Array], pairs: Sequence[tuple[int, int]]) -> None:
     for first, second in pairs:
         matcher.match_pairs([ImagePair(frames[first], frames[second])])
+
+
+def _extract(matcher: Matcher, frames: Sequence[Uint8Array]) -> None:
+    """All that depends on one image alone, one image at a time."""
+    for frame in frames:
+        if isinstance(matcher, DenseMatcher):
+            matcher.encode([frame], [None])
+        elif isinstance(matcher, SparseMatcher):
+            matcher.extract_batch([frame], [None])
 
 
 def _reusing(matcher: Matcher, frames: Sequence[Uint8Array], pairs: Sequence[tuple[int, int]], size: int) -> None:
@@ -121,17 +182,15 @@ def _reusing(matcher: Matcher, frames: Sequence[Uint8Array], pairs: Sequence[tup
                 correspondences_of(*pair, *found)
 
 
-def _timed(matcher: Matcher, run: Callable[[], None], num_pairs: int) -> Rate:
-    """The quicker of two runs after one that is not counted, unless that is long by itself."""
-    device = device_of(matcher)
+def _seconds(device: str, run: Callable[[], None]) -> float:
+    """Of the quicker of two runs after one that is not counted, unless that is long by itself."""
     seconds: list[float] = []
-    _reset_peak(device)
     while len(seconds) < 3 and not (seconds and seconds[0] > _LONG_SECONDS):
         started = time.perf_counter()
         run()
         _wait(device)
         seconds.append(time.perf_counter() - started)
-    return Rate(num_pairs / min(seconds[1:] or seconds), _peak_mib(device))
+    return min(seconds[1:] or seconds)
 
 
 def _sizes(matcher: Matcher) -> tuple[int, ...]:
@@ -149,11 +208,12 @@ def _measure_precision(findings: Findings, workspace: Workspace) -> None:
             say(f"{precision} of {exact.name}")
             resources = ModelResources(InferenceConfig(precision=precision, compile=True, batch_size=16))
             fast = load(exact.name, workspace, resources)
-            slow = _timed(exact, partial(_one_by_one, exact, frames, pairs), len(pairs))
-            quick = _timed(fast, partial(_reusing, fast, frames, pairs, 16), len(pairs))
-            gain = quick.pairs_per_second / slow.pairs_per_second
+            device = device_of(exact)
+            slow = len(pairs) / _seconds(device, partial(_one_by_one, exact, frames, pairs))
+            quick = len(pairs) / _seconds(device, partial(_reusing, fast, frames, pairs, 16))
+            gain = quick / slow
             findings.at_least(f"{exact.name}: batches of {precision}, compiled, over float32 alone", gain, 3, "x")
-            rows.append((exact.name, precision, slow.pairs_per_second, quick.pairs_per_second, gain))
+            rows.append((exact.name, precision, slow, quick, gain))
     if rows:
         findings.add("lower precision", ("matcher", "precision", "float32 alone", "batches, compiled", "gain"), rows)
     else:
