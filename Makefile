@@ -44,7 +44,7 @@ setup: .venv/.dev  ## put everything, development tools included, into .venv
 .PHONY: test
 test: .venv/.dev  ## run every test but the slow ones; ARGS=... are passed on to pytest
 	@scripts/chromium
-	@$(PYTEST) -n $(WORKERS) $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: test-slow
 test-slow: .venv/.dev  ## run the tests that take minutes
