@@ -26,8 +26,6 @@ from gim.records import ImagePair, Uint8Array
 PARTS = ("reuse", "precision")
 _SIZE = (640, 480)  # of the frames that are timed
 _INTERVALS = (1, 2, 4)  # of the recipes: a frame is in up to six pairs
-# Their pairs take the features of 0.38 frames each, as those of a whole segment do: 32 frames and the 4 after them.
-_NUM_FRAMES = 20
 _BATCHES = (1, 2, 4, 8, 16)
 # Pairs to match of an hour of video: samples per second times three intervals.
 _PAIRS_PER_HOUR = {"standard": 5 * 3 * 3600, "paper": 1.5 * 3 * 3600}
@@ -49,7 +47,6 @@ class Speed:
     is_small: bool  # it ran at a smaller size than users have it
     alone: float  # pair by pair
     reused: Mapping[int, float]  # by size of the batch; what depends on one image alone is computed once
-    extraction_share: float  # of a pair alone, what depends on one image alone takes: all that reuse can save
     peak_mib: float  # of the device's memory, of the process on a CPU
 
     @property
@@ -94,11 +91,11 @@ def _measure_reuse(findings: Findings, workspace: Workspace) -> None:
     if small:
         findings.notes.append(f"smaller than users have them, for want of a GPU: {', '.join(small)}")
     findings.add(
-        f"pairs of {_NUM_FRAMES} frames of {_SIZE[0]}x{_SIZE[1]}, matched per second",
-        ("matcher", "device", "alone", "reused", "ratio", "one image's share", "best batch", "then",
+        f"pairs of {_num_frames(workspace)} frames of {_SIZE[0]}x{_SIZE[1]}, matched per second",
+        ("matcher", "device", "alone", "reused", "ratio", "best batch", "then",
          *(f"h/day {recipe}" for recipe in _PAIRS_PER_HOUR), "peak MiB"),
         [
-            (name, speed.device, speed.alone, speed.reused[1], speed.ratio, speed.extraction_share, speed.best_batch,
+            (name, speed.device, speed.alone, speed.reused[1], speed.ratio, speed.best_batch,
              speed.reused[speed.best_batch],
              *(None if speed.is_small else speed.hours_per_day(recipe) for recipe in _PAIRS_PER_HOUR), speed.peak_mib)
             for name, speed in speeds.items()
@@ -129,19 +126,18 @@ def _speed(name: str, workspace: Workspace) -> Speed:
         frames, pairs = _work(workspace)
         some = pairs[:: len(pairs) // workspace.chosen(quick=8, normal=len(pairs))]
         alone = _seconds(device, partial(_one_by_one, matcher, frames, some)) / len(some)
-        extraction = _seconds(device, partial(_extract, matcher, frames)) / len(frames)
         _reset_peak(device)
         reused = {
             size: len(pairs) / _seconds(device, partial(_reusing, matcher, frames, pairs, size))
             for size in _sizes(matcher)
         }
         is_sparse = isinstance(matcher, SparseMatcher)
-        return Speed(device, is_sparse, is_small, 1 / alone, reused, 2 * extraction / alone, _peak_mib(device))
+        return Speed(device, is_sparse, is_small, 1 / alone, reused, _peak_mib(device))
 
 
 def _work(workspace: Workspace) -> tuple[list[Uint8Array], list[tuple[int, int]]]:
     """Frames, and the pairs of them that a recipe would match."""
-    paths = sorted((workspace.data / "posed/kitti06/images").glob("*.png"))[:_NUM_FRAMES]
+    paths = sorted((workspace.data / "posed/kitti06/images").glob("*.png"))[: _num_frames(workspace)]
     frames = [
         np.asarray(cv2.resize(read_rgb(path)[:, 300:800], _SIZE, interpolation=cv2.INTER_CUBIC), np.uint8)
         for path in paths
@@ -150,18 +146,14 @@ def _work(workspace: Workspace) -> tuple[list[Uint8Array], list[tuple[int, int]]
     return frames, [(i, i + interval) for i in indices for interval in _INTERVALS if i + interval < len(frames)]
 
 
+def _num_frames(workspace: Workspace) -> int:
+    """So many that a pair takes the features of 0.41 or 0.38 frames; in a segment, of 32 and the 4 after, 0.38."""
+    return workspace.chosen(quick=12, normal=20)
+
+
 def _one_by_one(matcher: Matcher, frames: Sequence[Uint8Array], pairs: Sequence[tuple[int, int]]) -> None:
     for first, second in pairs:
         matcher.match_pairs([ImagePair(frames[first], frames[second])])
-
-
-def _extract(matcher: Matcher, frames: Sequence[Uint8Array]) -> None:
-    """All that depends on one image alone, one image at a time."""
-    for frame in frames:
-        if isinstance(matcher, DenseMatcher):
-            matcher.encode([frame], [None])
-        elif isinstance(matcher, SparseMatcher):
-            matcher.extract_batch([frame], [None])
 
 
 def _reusing(matcher: Matcher, frames: Sequence[Uint8Array], pairs: Sequence[tuple[int, int]], size: int) -> None:
