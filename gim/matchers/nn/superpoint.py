@@ -149,7 +149,7 @@ def suppress(scores: torch.Tensor, radius_px: int) -> torch.Tensor:
     """Scores [B, H, W] with all but the local maxima, and those at the border, set to 0.
 
     Greedy suppression, the strongest first, in rounds: whatever is largest within `radius_px` (a square) stays and
-    clears its neighbourhood, which uncovers the next. What a fourth round would add, some 2 %, is the weakest.
+    clears its neighbourhood, which uncovers the next. What a fourth round would add is the weakest.
     """
     is_kept = torch.zeros_like(scores, dtype=torch.bool)
     remaining = scores
