@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 from bench.findings import say
@@ -39,6 +40,15 @@ def load(
     """One matcher with the weights at hand, and its default settings but for some."""
     settings = {key: value for key, value in _files(name, workspace).settings.items() if "weights" in key}
     return load_matcher(name, settings | dict(changes or {}), resources)
+
+
+def has_gpu() -> bool:
+    """Whether networks compute on one here."""
+    if find_spec("torch") is None:
+        return False
+    from gim.inference.device import choose_device
+
+    return choose_device("auto").type == "cuda"
 
 
 def device_of(matcher: Matcher) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.accuracy import read_rgb
 from bench.findings import Findings, say
-from bench.known_matchers import device_of, load, matchers, runnable_matchers
+from bench.known_matchers import device_of, has_gpu, load, matchers, runnable_matchers
 from bench.workspace import Workspace
 from gim.inference.config import InferenceConfig
 from gim.matchers.base import Matcher, SparseMatcher, correspondences_of
@@ -118,11 +118,9 @@ def _speed_in_own_process(name: str, workspace: Workspace) -> Speed:
 def _speed(name: str, workspace: Workspace) -> Speed:
     with tempfile.TemporaryDirectory(dir=workspace.folder) as folder:
         workspace = replace(workspace, folder=Path(folder))
-        matcher = load(name, workspace, ModelResources())
+        smaller = {} if has_gpu() else _SMALL_SIZE.get(name, {})
+        matcher = load(name, workspace, ModelResources(), smaller)
         device = device_of(matcher)
-        is_small = name in _SMALL_SIZE and not device.startswith("cuda")
-        if is_small:
-            matcher = load(name, workspace, ModelResources(), _SMALL_SIZE[name])
         frames, pairs = _work(workspace)
         some = pairs[:: len(pairs) // workspace.chosen(quick=8, normal=len(pairs))]
         alone = _seconds(device, partial(_one_by_one, matcher, frames, some)) / len(some)
@@ -132,7 +130,7 @@ def _speed(name: str, workspace: Workspace) -> Speed:
             for size in _sizes(matcher)
         }
         is_sparse = isinstance(matcher, SparseMatcher)
-        return Speed(device, is_sparse, is_small, 1 / alone, reused, _peak_mib(device))
+        return Speed(device, is_sparse, bool(smaller), 1 / alone, reused, _peak_mib(device))
 
 
 def _work(workspace: Workspace) -> tuple[list[Uint8Array], list[tuple[int, int]]]:
@@ -191,10 +189,15 @@ def _sizes(matcher: Matcher) -> tuple[int, ...]:
 
 def _measure_precision(findings: Findings, workspace: Workspace) -> None:
     """Batches of half precision, compiled, against float32 pair by pair: on a GPU."""
+    if not has_gpu():
+        findings.notes.append(
+            "no GPU was at hand: the gain of batches, half precision and compilation was not measured"
+        )
+        return
     frames, pairs = _work(workspace)
     rows = []
     for exact in matchers(workspace, trained_only=False):
-        if not exact.is_batched or not device_of(exact).startswith("cuda"):
+        if not exact.is_batched:
             continue
         for precision in ("bfloat16", "float16"):
             say(f"{precision} of {exact.name}")
@@ -206,12 +209,7 @@ def _measure_precision(findings: Findings, workspace: Workspace) -> None:
             gain = quick / slow
             findings.at_least(f"{exact.name}: batches of {precision}, compiled, over float32 alone", gain, 3, "x")
             rows.append((exact.name, precision, slow, quick, gain))
-    if rows:
-        findings.add("lower precision", ("matcher", "precision", "float32 alone", "batches, compiled", "gain"), rows)
-    else:
-        findings.notes.append(
-            "no GPU was at hand: the gain of batches, half precision and compilation was not measured"
-        )
+    findings.add("lower precision", ("matcher", "precision", "float32 alone", "batches, compiled", "gain"), rows)
 
 
 def _wait(device: str) -> None:
