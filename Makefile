@@ -13,12 +13,17 @@ STORE ?= data/store
 REPORT ?= data/report.html
 WORKERS ?= 2
 ARGS ?=
+SERVERS ?=
 export PYTHON VIDEO STORE REPORT
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PIP_INSTALL := $(PIP) install --require-hashes --only-binary :all:
 PYTEST := $(BIN)/python -m pytest
+# Any Python will do; not one that would have to be installed first.
+INFRA = $(or $(wildcard $(BIN)/python),$(PYTHON),python3) -m infra
+# Runs what follows while servers are up; those that it had to start are stopped afterwards.
+WITH_SERVERS := $(BIN)/python -m infra during kafka minio versitygw --
 PROTOS := $(wildcard protos/gim/wire/v1/*.proto)
 
 .PHONY: help
@@ -33,6 +38,10 @@ run: .venv/.main  ## label the bundled clip, or VIDEO=<path | URL | YouTube id>;
 models: .venv/.models  ## put the learned matchers' packages (torch, kornia) into .venv
 	@$(BIN)/gim ls matchers
 
+.PHONY: services
+services: .venv/.services  ## put what the services need (Kafka's, S3's and gRPC's clients) into .venv
+	@$(BIN)/python -m pip --disable-pip-version-check check
+
 .PHONY: demo
 demo: .venv/.demo  ## open a page where two images are matched by matchers side by side; ARGS=... go to `gim demo`
 	@$(BIN)/gim demo $(ARGS)
@@ -42,13 +51,25 @@ setup: .venv/.dev  ## put everything, development tools included, into .venv
 	@echo "ready: .venv/bin/gim"
 
 .PHONY: test
-test: .venv/.dev  ## run every test but the slow ones; ARGS=... are passed on to pytest
+test: .venv/.dev  ## run every test but the slow ones, on real servers; ARGS=... are passed on to pytest
 	@scripts/chromium
-	@$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(WITH_SERVERS) $(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: test-slow
 test-slow: .venv/.dev  ## run the tests that take minutes
-	@$(PYTEST) -m slow $(ARGS)
+	@$(WITH_SERVERS) $(PYTEST) -m slow $(ARGS)
+
+.PHONY: servers-up
+servers-up:  ## start Kafka, MinIO, versitygw, Prometheus and Alertmanager, or SERVERS=...; builds them the first time
+	@$(INFRA) up $(SERVERS)
+
+.PHONY: servers-down
+servers-down:  ## stop them, or SERVERS=...; ARGS=--clean deletes what they hold
+	@$(INFRA) down $(ARGS) $(SERVERS)
+
+.PHONY: servers-status
+servers-status:  ## show them, or SERVERS=...
+	@$(INFRA) status $(SERVERS)
 
 .PHONY: lint
 lint: .venv/.dev  ## check style, format and the direction of imports
@@ -68,6 +89,11 @@ bench: .venv/.dev  ## time the whole run against a plain script; writes bench/re
 bench-matchers: .venv/.dev  ## score and time the matchers; writes bench/results
 	@$(BIN)/python -m bench accuracy matchers $(ARGS)
 
+.PHONY: bench-services
+bench-services: .venv/.dev  ## measure the pipeline over Kafka, MinIO and gRPC against the embedded one; writes bench/results
+	@$(BIN)/python -m infra install kafka minio ghz
+	@$(WITH_SERVERS) $(BIN)/python -m bench services $(ARGS)
+
 .PHONY: parity
 parity: .venv/.dev  ## compare every network with its original, number by number; writes docs/parity.md
 	@$(BIN)/python -m bench.parity
@@ -76,14 +102,19 @@ parity: .venv/.dev  ## compare every network with its original, number by number
 protos: .venv/.dev  ## remake gim/wire/v1 from protos/
 	@$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=. --pyi_out=. $(PROTOS:protos/%=%)
 
+.PHONY: proto-check
+proto-check:  ## check the style of protos/, and that nothing breaks what was published (buf)
+	@$(INFRA) install buf
+	@scripts/proto-check
+
 .PHONY: lock
-lock: .venv/.dev  ## pin the newest versions of all dependencies in constraints*.txt
-	@scripts/lock
+lock: .venv/.dev  ## pin the newest versions of all dependencies in constraints*.txt; ARGS=--keep leaves what is pinned
+	@scripts/lock $(ARGS)
 
 .PHONY: clean
-clean:  ## remove what was installed and cached here; data/ stays
+clean:  ## remove what was installed and cached here; data/ and the servers (servers-down, .tools/) stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
-	@find gim tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find gim infra tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.main: scripts/venv constraints.txt pyproject.toml
 	@scripts/venv
@@ -97,6 +128,11 @@ clean:  ## remove what was installed and cached here; data/ stays
 	@$(PIP_INSTALL) -r constraints-youtube.txt
 	@touch $@
 
+.venv/.services: .venv/.main constraints-services.txt
+	@echo "installing the clients of Kafka, S3 and gRPC into .venv"
+	@$(PIP_INSTALL) -r constraints.txt -r constraints-services.txt
+	@touch $@
+
 .venv/.models: .venv/.main constraints-models.txt
 	@echo "installing torch and kornia into .venv: a large download"
 	@$(PIP_INSTALL) -r constraints.txt -r constraints-models.txt
@@ -107,7 +143,8 @@ clean:  ## remove what was installed and cached here; data/ stays
 	@$(PIP_INSTALL) -r constraints.txt -r constraints-models.txt -r constraints-demo.txt
 	@touch $@
 
-.venv/.dev: .venv/.demo constraints-dev.txt
+.venv/.dev: .venv/.demo .venv/.services constraints-dev.txt
 	@echo "installing the development tools into .venv"
-	@$(PIP_INSTALL) -r constraints.txt -r constraints-models.txt -r constraints-demo.txt -r constraints-dev.txt
+	@$(PIP_INSTALL) -r constraints.txt -r constraints-models.txt -r constraints-demo.txt -r constraints-services.txt \
+		-r constraints-dev.txt
 	@touch $@

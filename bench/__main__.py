@@ -1,4 +1,4 @@
-"""`python -m bench [run] [scale] [quality] [accuracy] [matchers]`: the numbers asked for beside those measured.
+"""`python -m bench [NAME ...]`: the numbers asked for beside those measured.
 
 Without a name all benches run. Each prints its tables, then what was asked beside what was measured, and writes
 bench/results/<name>.json; with `--only` it prints and writes nothing, as that is not the whole of it.
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import accuracy, matchers, quality, run, scale
+from bench import accuracy, matchers, quality, run, scale, services
 from bench.findings import Findings, say
 from bench.machine import machine_facts
 from bench.processes import ROOT, hold_to_cores
@@ -22,6 +22,7 @@ BENCHES: dict[str, Callable[[Workspace, list[str]], Findings]] = {
     "quality": quality.measure,
     "accuracy": accuracy.measure,
     "matchers": matchers.measure,
+    "services": services.measure,
 }
 PARTS = {
     "run": run.PARTS,
@@ -29,6 +30,7 @@ PARTS = {
     "quality": quality.PARTS,
     "accuracy": accuracy.PARTS,
     "matchers": matchers.PARTS,
+    "services": services.PARTS,
 }
 
 

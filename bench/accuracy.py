@@ -1,6 +1,7 @@
 """How right the matchers are on pairs of known geometry: relative pose, and homography."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,18 @@ from bench.known_matchers import load, matchers
 from bench.posed import plane_rows, posed_rows
 from bench.workspace import Workspace
 from gim.evaluation.auc import error_auc
+from gim.evaluation.pose_auc import PROTOCOL, pose_errors
 from gim.geometry.epipolar import fundamental_from_pose, symmetric_epipolar_distance_px
-from gim.geometry.pose import rotation_error_deg, translation_error_deg
 from gim.inference.config import InferenceConfig
 from gim.matchers.base import Matcher
 from gim.matchers.network import ModelResources
 from gim.records import Correspondences, ImagePair, Uint8Array
 
 PARTS = ("pose", "homography", "precision")
-POSE_THRESHOLDS_DEG = (5, 10, 20)
+POSE_THRESHOLDS_DEG = PROTOCOL.thresholds_deg
 CORNER_THRESHOLDS_PX = (3, 5, 10)
 SIFT_FLOOR = {"kitti06": (88.3, 93.2, 95.6), "fox": (60.2, 68.9, 74.0)}  # the sample data's README
-_FIT_PX = 1.0  # of the essential matrix, as for the floor
+_FIT_PX = PROTOCOL.threshold_px  # as for the floor
 MOST_AUC_LOST, MOST_RIGHT_LOST_PERCENT = 0.5, 0.5  # by half precision
 _NUM_DRAWS = 5  # of the robust fit, where precisions are compared
 _PLANE_PX = 3.0
@@ -134,18 +135,7 @@ def pose_auc(matcher: Matcher, pairs: Sequence[PosedPair]) -> tuple[list[float],
 
 
 def _pose_error_deg(found: Correspondences, K0: Any, K1: Any, T_0to1: Any, seed: int = 0) -> float:
-    if len(found.points) < 5:
-        return np.inf
-    cameras = [
-        {"model": "PINHOLE", "width": 1, "height": 1, "params": [K[0, 0], K[1, 1], K[0, 2], K[1, 2]]} for K in (K0, K1)
-    ]
-    rows = found.points.astype(np.float64)
-    options = {"max_epipolar_error": _FIT_PX, "success_prob": 0.99999, "max_iterations": 20_000, "seed": seed}
-    pose, _ = poselib.estimate_relative_pose(rows[:, :2], rows[:, 2:], *cameras, options, {})
-    T = np.eye(4)
-    T[:3, :3], T[:3, 3] = pose.R, pose.t
-    direction = translation_error_deg(T[:3, 3], T_0to1[:3, 3])
-    return max(rotation_error_deg(T[:3, :3], T_0to1[:3, :3]), min(direction, 180 - direction))
+    return pose_errors(found.points, K0, K1, T_0to1, replace(PROTOCOL, seed=seed)).pose_deg
 
 
 def _median_pose_error_deg(found: Correspondences, K0: Any, K1: Any, T_0to1: Any) -> float:

@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 
+from gim.evaluation.posed import read_posed_pairs
 from gim.geometry.epipolar import fundamental_from_pose, symmetric_epipolar_distance_px
 from gim.geometry.homography import transfer_distance_px
 from gim.geometry.pose import as_pose, relative_pose
@@ -50,9 +51,8 @@ def known_pairs(data: Path, *, every: int = 1) -> Iterator[KnownPair]:
 
 def posed_rows(folder: Path) -> Iterator[tuple[list[str], Float64Array, Float64Array, Float64Array]]:
     """The pairs of a posed scene: names of both images, K0, K1 and T_0to1."""
-    for row in _rows(folder / "pairs.txt"):
-        K0, K1, T_0to1 = np.split(np.array(row[2:36], float), [9, 18])
-        yield row[:2], K0.reshape(3, 3), K1.reshape(3, 3), T_0to1.reshape(4, 4)
+    for pair in read_posed_pairs(folder / "pairs.txt"):
+        yield [pair.image0, pair.image1], pair.K0, pair.K1, pair.T_0to1
 
 
 def plane_rows(folder: Path) -> Iterator[tuple[list[str], Float64Array]]:

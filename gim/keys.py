@@ -32,6 +32,15 @@ def validate_key(key: str) -> str:
     return key
 
 
+def is_key(text: str) -> bool:
+    """Whether `validate_key` takes it."""
+    try:
+        validate_key(text)
+    except InvalidInput:
+        return False
+    return True
+
+
 def validate_prefix(prefix: str) -> str:
     """Return `prefix` unchanged when it is empty, or a valid key with or without one trailing slash."""
     if prefix:
@@ -178,6 +187,16 @@ def segment_labels(video_id: str, sampling_id: str, matcher_id: str, segment: in
     return f"{labels_prefix(video_id, sampling_id, matcher_id)}{segment:05d}.npz"
 
 
+def failures_prefix(video_id: str, sampling_id: str = "", matcher_id: str = "") -> str:
+    """What matchers have given up, of one sampling and matcher if given."""
+    return _nested("failures", video_id, sampling_id, matcher_id)
+
+
+def segment_failure(video_id: str, sampling_id: str, matcher_id: str, segment: int) -> str:
+    """`SegmentFailure` as JSON: why a matcher has no labels of a segment; gone once it has."""
+    return f"{failures_prefix(video_id, sampling_id, matcher_id)}{segment:05d}.json"
+
+
 def pairs_prefix(video_id: str, recipe_id: str = "") -> str:
     """Training pairs of a video, of one recipe if given."""
     return _nested("pairs", video_id, recipe_id)
@@ -203,11 +222,65 @@ def everything_of(video_id: str) -> tuple[str, ...]:
     return (
         pairs_prefix(video_id),
         labels_prefix(video_id),
+        failures_prefix(video_id),
         features_prefix(video_id),
         masks_prefix(video_id),
         frames_prefix(video_id),
         video_prefix(video_id),
     )
+
+
+# --- deployed matchers, datasets, checkpoints, reports ----------------------------------------------------------------
+
+
+def deployed_matcher(name: str) -> str:
+    """`DeployedMatcher` as JSON: under which id the matcher that is deployed now stores its labels."""
+    return validate_key(f"matchers/{name.replace(':', '-')}.json")  # of a bridge: `vismatch:name`
+
+
+def datasets_prefix() -> str:
+    """All datasets."""
+    return "datasets/"
+
+
+def dataset_manifest(dataset_id: str) -> str:
+    """`DatasetManifest` as JSON: a fixed list of shards, each with its hash."""
+    return validate_key(f"{datasets_prefix()}{dataset_id}/manifest.json")
+
+
+def checkpoints_prefix(run_id: str = "") -> str:
+    """All checkpoints, or those of one run of training."""
+    return validate_prefix(f"checkpoints/{run_id}/") if run_id else "checkpoints/"
+
+
+def checkpoint_manifest(run_id: str, step: int) -> str:
+    """What a checkpoint was made from, as JSON; written last."""
+    return f"{checkpoints_prefix(run_id)}{step:08d}/manifest.json"
+
+
+def benchmarks_prefix(benchmark: str = "") -> str:
+    """All benchmarks, or images, pairs and poses of one."""
+    return validate_prefix(f"benchmarks/{benchmark}/") if benchmark else "benchmarks/"
+
+
+def benchmark_file(benchmark: str, name: str) -> str:
+    """A file of a benchmark; `name` is its path in the folder that was put."""
+    return validate_key(f"{benchmarks_prefix(benchmark)}files/{name}")
+
+
+def benchmark_manifest(benchmark: str) -> str:
+    """`BenchmarkManifest` as JSON: every file with its hash; written last."""
+    return f"{benchmarks_prefix(benchmark)}manifest.json"
+
+
+def evaluation_report(run_id: str, step: int, benchmark: str) -> str:
+    """What a benchmark says of a checkpoint, as JSON."""
+    return validate_key(f"reports/{run_id}/{step:08d}/{benchmark}/report.json")
+
+
+def evaluation_prediction(run_id: str, step: int, benchmark: str, predictor_id: str, pair: int) -> str:
+    """`Correspondences` of one pair of a benchmark as npz: a cache, from which scores are made again in seconds."""
+    return validate_key(f"reports/{run_id}/{step:08d}/{benchmark}/{predictor_id}/{pair:06d}.npz")
 
 
 # --- audit ------------------------------------------------------------------------------------------------------------
@@ -221,6 +294,21 @@ def purge_records_prefix(video_id: str) -> str:
 def purge_record(video_id: str, stamp: str) -> str:
     """`PurgeRecord` as JSON; a later `stamp` sorts later."""
     return validate_key(f"{purge_records_prefix(video_id)}{stamp}.json")
+
+
+def purge_mark(video_id: str) -> str:
+    """`PurgeMark` as JSON: there as long as a purged video has not been asked for again."""
+    return validate_key(f"{purge_marks_prefix()}{validate_video_id(video_id)}.json")
+
+
+def purge_marks_prefix() -> str:
+    """The marks of all videos that are kept out."""
+    return "audit/purged-videos/"
+
+
+def purged_source(source: str) -> str:
+    """`PurgedSource` of a text that led to a purged video, as JSON; the text itself is not kept."""
+    return f"audit/purged-sources/{hashlib.sha256(source.encode()).hexdigest()[:32]}.json"
 
 
 def _nested(root: str, video_id: str, *parts: str) -> str:

@@ -289,3 +289,26 @@ class PairsManifest:
     funnel: Funnel
     rejected: str = ""  # reason, when nothing was kept
     teachers: tuple[Teacher, ...] = ()  # the matchers behind `matcher_ids`, in their order: licences and weights
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFile:
+    """One file of a checkpoint."""
+
+    key: str
+    sha256: str
+    num_bytes: int
+    setting: str = ""  # of the matcher, that names these weights; empty: the one it has, or `weights` of several
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointManifest:
+    """What a checkpoint is and what it was made from; its existence says that every file is stored."""
+
+    run_id: str
+    step: int
+    matcher: str  # name of the matcher whose weights these are
+    files: list[CheckpointFile]
+    dataset_id: str = ""  # that it was trained on
+    licence: str = ""  # of the weights; empty: nobody states it
+    settings: dict[str, Any] = field(default_factory=dict)  # of the matcher, that the weights go with

@@ -13,12 +13,18 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from gim.adapters.kafka.config import KafkaConfig
+from gim.adapters.s3.config import S3Config
+from gim.adapters.telemetry_config import TelemetryConfig
 from gim.assignments import assign, flatten, leaves, overlay
+from gim.datasets.config import DatasetConfig
 from gim.errors import ConfigError
+from gim.evaluation.config import EvaluationConfig
 from gim.inference.config import InferenceConfig
 from gim.labels.config import PairingConfig, PropagationConfig, Recipe
+from gim.rpc.config import RpcConfig
 from gim.video.config import (
     DecodeLimits,
     MotionConfig,
@@ -33,7 +39,7 @@ from gim.weights.config import WeightsConfig
 
 _PREFIX = "GIM_"
 # Read by the command line and by the tests, not settings of the system.
-_NOT_SETTINGS = ("GIM_DEBUG", "GIM_REQUIRE", "GIM_SHARED", "GIM_SLOW")
+_NOT_SETTINGS = ("GIM_CONFIG", "GIM_DEBUG", "GIM_REQUIRE", "GIM_SHARED", "GIM_SLOW")
 _RECIPE_SECTIONS = ("sampling", "pairing", "propagation")
 _RECIPE_FIELDS = ("name", "source", "required_matchers")
 _SECRET_NAME = re.compile(r"(password|secret|token|credential)", re.IGNORECASE)
@@ -42,7 +48,8 @@ _POSITIVE = (
     "interval_seconds", "interval_frames", "interval_frames_high_fps", "base_intervals", "merge_base_intervals",
     "threshold_px", "link_distance_px", "window_px", "line_px", "max_iterations", "segment_samples", "max_long_side",
     "analysis_width", "shard_pairs", "jobs", "max_pixels", "max_memory_bytes", "max_seconds", "stall_seconds",
-    "timeout_seconds", "batch_size", "neighbours", "min_interval", "max_interval",
+    "timeout_seconds", "batch_size", "partitions", "max_deliveries", "max_message_bytes", "max_batch", "max_waiting",
+    "lease_seconds", "part_bytes", "connections", "neighbours", "min_interval", "max_interval",
 )  # fmt: skip
 _SHARES = ("confidence", "ratio")
 
@@ -59,10 +66,26 @@ class RunConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """How one service process runs: ports, limits, patience. Nothing here changes the bytes it makes."""
+
+    http_host: str = "0.0.0.0"  # of metrics and health; all addresses, as inside a pod
+    http_port: int = 8080  # 0: any free one
+    grace_seconds: float = 30.0  # after SIGTERM, for the message in hand; then it goes back
+    work_dir: str = ""  # for downloads and decoding; empty: a folder of the system's temporary files
+    log_format: Literal["json", "console"] = "json"
+    max_deliveries: int = 10  # a message that was handed out so often and never finished kills its workers: it is dead
+    max_label_lag: int = 2000  # segments that wait for a matcher; above, no further video is begun
+    max_store_bytes: int = 0  # held by the store; a video that may pass it (source.max_bytes) waits; 0 = no limit
+    max_work_bytes: int = 0  # the same of work_dir
+    pressure_seconds: float = 15.0  # between two looks at these limits
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     """Every setting of the system. `load` merges the layers and checks; so does `check` after a change by `replace`."""
 
-    store: str = "gim-data"
+    store: str = "gim-data"  # a folder, or s3://bucket
     recipe: str = "standard"  # a name in `gim/recipes/`, or the path of a user's TOML file
     recipe_source: str = ""  # where the recipe says its numbers come from
     matchers: tuple[str, ...] = ("rootsift",)
@@ -80,6 +103,13 @@ class Settings:
     segmenter: SegmenterConfig = dataclasses.field(default_factory=SegmenterConfig)
     pairing: PairingConfig = dataclasses.field(default_factory=PairingConfig)
     propagation: PropagationConfig = dataclasses.field(default_factory=PropagationConfig)
+    dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    s3: S3Config = dataclasses.field(default_factory=S3Config)
+    kafka: KafkaConfig = dataclasses.field(default_factory=KafkaConfig)
+    service: ServiceConfig = dataclasses.field(default_factory=ServiceConfig)
+    rpc: RpcConfig = dataclasses.field(default_factory=RpcConfig)
+    telemetry: TelemetryConfig = dataclasses.field(default_factory=TelemetryConfig)
 
     @classmethod
     def load(
@@ -199,7 +229,7 @@ def _sets_layer(sets: Sequence[str]) -> list[_Entry]:
         path, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {text}: expected section.field=value")
-        layer.append((path.strip(), f"--set {text}", value))
+        layer.append((path.strip(), f"--set {path.strip()}", value))  # not its value, which may be a secret
     return layer
 
 

@@ -1,7 +1,7 @@
 """What every test may ask for, and which tests run: the sample data, a browser, and the slow ones.
 
 A test that needs something absent from this machine is skipped with a word; where `GIM_REQUIRE` names the thing
-(`all`, or a comma-separated list of `shared`, `browser` and `models`), as in CI, its absence is a failure instead.
+(`all`, or some of `shared`, `browser`, `models`, `servers`), as in CI, its absence is a failure instead.
 With `--parity FILE`, only the comparisons with original implementations run, and leave their numbers in a file.
 """
 
@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.requirements import KNOWN, lacks, required
 from tests.sample_data import shared_folder
+
+pytest_plugins = ["tests.servers"]
 
 # Workers share the cores out: torch's threads wait by spinning, and two times all of them take five times as long.
 # Before anything is imported that starts threads, and for every process that a test starts.
@@ -36,9 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     """Refuse a requirement nobody checks."""
-    unknown = set(_required()) - {"all", "shared", "browser", "models"}
+    unknown = set(required()) - {"all", *KNOWN}
     if unknown:
-        raise pytest.UsageError(f"GIM_REQUIRE: unknown {', '.join(sorted(unknown))}; use all, shared, browser, models")
+        raise pytest.UsageError(f"GIM_REQUIRE: unknown {', '.join(sorted(unknown))}; use all, {', '.join(KNOWN)}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -55,16 +58,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail, a marked test before its fixtures cost anything."""
     if item.get_closest_marker("shared") and not shared_folder().is_dir():
-        _lacks("shared", f"no sample data in {shared_folder()}: set GIM_SHARED")
+        lacks("shared", f"no sample data in {shared_folder()}: set GIM_SHARED")
     if item.get_closest_marker("browser") and _find_chromium() is None:
-        _lacks("browser", "no Chromium on PATH: apt-get install chromium")
+        lacks("browser", "no Chromium on PATH: apt-get install chromium")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder beside the checkout that holds `data/`, the sample videos and images."""
     if not shared_folder().is_dir():
-        _lacks("shared", f"no sample data in {shared_folder()}: set GIM_SHARED")
+        lacks("shared", f"no sample data in {shared_folder()}: set GIM_SHARED")
     return shared_folder()
 
 
@@ -77,7 +80,7 @@ def shared_if_there() -> Path | None:
 @pytest.fixture(scope="session")
 def lacks_models() -> Callable[[str], None]:
     """What to call where the packages of networks are not installed, with the reason."""
-    return lambda reason: _lacks("models", reason)
+    return lambda reason: lacks("models", reason)
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ def chromium() -> Path:
     """The browser's executable, for `playwright.chromium.launch(executable_path=...)`."""
     found = _find_chromium()
     if found is None:
-        _lacks("browser", "no Chromium on PATH: apt-get install chromium")
+        lacks("browser", "no Chromium on PATH: apt-get install chromium")
     assert found is not None
     return found
 
@@ -117,13 +120,3 @@ def _keep_only(config: pytest.Config, items: list[pytest.Item], is_wanted: Calla
 
 def _find_chromium() -> Path | None:
     return next((Path(found) for name in _CHROMIUM_NAMES if (found := shutil.which(name))), None)
-
-
-def _required() -> list[str]:
-    return [name for name in os.environ.get("GIM_REQUIRE", "").split(",") if name]
-
-
-def _lacks(what: str, message: str) -> None:
-    if what in _required() or "all" in _required():
-        pytest.fail(f"required by GIM_REQUIRE: {message}", pytrace=False)
-    pytest.skip(message)

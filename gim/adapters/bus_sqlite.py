@@ -11,7 +11,7 @@ SQLite's WAL needs shared memory, so the file lies on a local disk, not on a net
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gim.adapters.bus_sqlite_file import BUSY_SECONDS, BusFile
@@ -22,6 +22,7 @@ DEAD = ".dead"
 LEASE_SECONDS = 60.0
 _LOOK_FOR_LOST_SECONDS = 0.2
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.001, 0.05
+_READ_AT_ONCE = 1000
 
 _NEXT = """
 SELECT offset, key FROM pending AS p WHERE name = ? AND topic = ? AND substr(key, 1, length(?)) = ? AND NOT EXISTS
@@ -92,6 +93,20 @@ class SqliteBus:
             self._subscriptions.append(subscription)
             return subscription
 
+    def read(self, topic: str) -> Iterator[Message]:
+        """Every message that the topic still holds by now, in order, without a group and without an effect."""
+        with self._file.reading():
+            newest = self._file.execute("SELECT MAX(offset) FROM messages WHERE topic = ?", topic).fetchone()[0]
+        return self._read(topic, newest or 0)
+
+    def lag(self, topic: str, group: str) -> int:
+        """Messages of a topic that a group has not acknowledged yet; all that it holds for a group never seen."""
+        with self._file.reading():
+            is_known = self._file.execute("SELECT 1 FROM groups WHERE topic = ? AND name = ?", topic, group).fetchone()
+            if is_known:
+                return _count_pending(self._file, topic, group)
+            return int(self._file.execute("SELECT COUNT(*) FROM messages WHERE topic = ?", topic).fetchone()[0])
+
     def close(self) -> None:
         """Close the subscriptions, flush, and release the file; a second call does nothing."""
         try:
@@ -100,6 +115,21 @@ class SqliteBus:
             self.flush()
         finally:
             self._file.close()
+
+    def _read(self, topic: str, newest: int) -> Iterator[Message]:
+        """In portions, so that others may write while somebody reads a long topic."""
+        offset = 0
+        while True:
+            with self._file.reading():
+                rows = self._file.execute(
+                    "SELECT offset, key, value, headers FROM messages WHERE topic = ? AND offset > ? AND offset <= ? "
+                    "ORDER BY offset LIMIT ?",
+                    *(topic, offset, newest, _READ_AT_ONCE),
+                ).fetchall()
+            if not rows:
+                return
+            for offset, key, value, headers in rows:
+                yield Message(topic, key, value, json.loads(headers), offset)
 
     # --- for tools and the embedded runtime, beyond the port ----------------------------------------------------------
 
@@ -206,12 +236,7 @@ class SqliteSubscription:
 
     def lag(self) -> int:
         with self._file.reading():
-            return sum(
-                self._file.execute(
-                    "SELECT COUNT(*) FROM pending WHERE name = ? AND topic = ?", self._group, topic
-                ).fetchone()[0]
-                for topic in self._topics
-            )
+            return sum(_count_pending(self._file, topic, self._group) for topic in self._topics)
 
     def close(self) -> None:
         """Give the message in hand back; a second call does nothing."""
@@ -260,7 +285,7 @@ class SqliteSubscription:
             *(self._group, topic, offset),
         ).fetchone()[0]
         value, headers = self._file.execute("SELECT value, headers FROM messages WHERE offset = ?", offset).fetchone()
-        return Message(topic, key, value, json.loads(headers), offset, attempts)
+        return Message(topic, key, value, json.loads(headers), offset, attempt=attempts)
 
     def _unclaim(self) -> None:
         self._file.execute("DELETE FROM claims WHERE consumer = ?", self._consumer)
@@ -281,6 +306,11 @@ class SqliteSubscription:
             with self._file.writing():
                 for claim in lost:
                     self._file.execute("DELETE FROM claims WHERE consumer = ? AND renewed = ?", *claim)
+
+
+def _count_pending(file: BusFile, topic: str, group: str) -> int:
+    row = file.execute("SELECT COUNT(*) FROM pending WHERE name = ? AND topic = ?", group, topic).fetchone()
+    return int(row[0])
 
 
 def _insert(file: BusFile, topic: str, key: str, value: bytes, headers: str) -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gim.errors import ConfigError, DiskFull, GimError, InvalidInput, KeyMissing, Unavailable, is_disk_full
-from gim.keys import validate_key, validate_prefix
+from gim.keys import is_key, validate_key, validate_prefix
 
 FORMAT = 1  # of the layout on disk; another number is refused
 MARKER = "gim-store.json"
@@ -126,6 +126,14 @@ class FileStore:
         folder, slash, stem = validate_prefix(prefix).rpartition("/")
         return self._walk(self.root / folder, folder + slash, stem)
 
+    def usage(self, prefix: str = "") -> int:
+        """Bytes of all objects whose keys begin with `prefix`; one that is deleted meanwhile does not count."""
+        total = 0
+        for key in self.list(prefix):
+            with suppress(KeyMissing):
+                total += self.size(key)
+        return total
+
     def delete(self, key: str) -> None:
         """Remove an object and the folders that it leaves empty; a missing one is no error."""
         path = self._path(key)
@@ -169,7 +177,7 @@ class FileStore:
             except _ABSENT:  # nothing has this prefix, or another process pruned it
                 return
         for name in sorted(names):
-            if name == MARKER or not _is_key(name.rstrip("/")):
+            if name == MARKER or not is_key(name.rstrip("/")):
                 continue
             if name.endswith("/"):
                 yield from self._walk(folder / name, prefix + name, "")
@@ -318,14 +326,6 @@ def _copy(source: int, target: int) -> None:
             raise
         with open(source, "rb", closefd=False) as reader, open(target, "wb", closefd=False) as writer:
             shutil.copyfileobj(reader, writer, 2**20)
-
-
-def _is_key(name: str) -> bool:
-    try:
-        validate_key(name)
-    except InvalidInput:
-        return False
-    return True
 
 
 @contextmanager

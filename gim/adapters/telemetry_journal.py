@@ -4,7 +4,7 @@ What is told is added up in memory and written about twice a second, so a proces
 counting costs next to nothing. Timings live here and nowhere else: they never reach an object of the store.
 
 A line is `{"at": unix seconds, "video": id, ...}` with one of `"step": name, "seconds": more`,
-`"count": name, "value": more`, or `"phase": name, "done": number, "total": number`.
+`"count": name, "value": more`, or `"phase": name, "done": number, "total": number`. A distribution is two counts.
 """
 
 import json
@@ -60,6 +60,15 @@ class JournalTelemetry:
     def count(self, name: str, value: float, video_id: str, **labels: str) -> None:
         with self._guard:
             self._counts[video_id, counter_name(name, labels)] += value
+
+    def observe(self, name: str, value: float, video_id: str = "", **labels: str) -> None:
+        """Kept as two counters, which give the mean: a journal is for looking on, not for statistics."""
+        with self._guard:
+            self._counts[video_id, counter_name(f"{name}_sum", labels)] += value
+            self._counts[video_id, counter_name(f"{name}_count", labels)] += 1
+
+    def set_level(self, name: str, value: float, **labels: str) -> None:
+        """Levels are of a process, and a journal is of videos: not kept."""
 
     def progress(self, video_id: str, phase: str, done: float, total: float) -> None:
         with self._guard:

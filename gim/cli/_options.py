@@ -10,7 +10,8 @@ from gim.errors import InvalidInput
 from gim.settings import Settings
 
 StoreOption = Annotated[
-    str | None, typer.Option("--store", help="Folder of the store.", metavar="DIR", show_default="gim-data")
+    str | None,
+    typer.Option("--store", help="Folder of the store, or s3://BUCKET.", metavar="STORE", show_default="gim-data"),
 ]
 SetOption = Annotated[
     list[str] | None,

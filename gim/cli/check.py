@@ -51,13 +51,13 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Score the correspondences of a store against known camera poses, or the truth of a rendered clip."""
-    from gim.adapters.store_file import FileStore
     from gim.runtime.checking import check_store
+    from gim.runtime.opening import open_store
 
     check_report_path(report)
     settings = load_settings(sets, config, store=store)
     cameras = _cameras(poses, intrinsics, truth)
-    with closing(FileStore(Path(settings.store), create=False)) as opened:
+    with closing(open_store(settings)) as opened:
         checked = check_store(opened, cameras, video_id=video, recipe_id=recipe_id, with_base=base)
         if report is not None:
             _write_report(opened, checked, report)

@@ -1,4 +1,4 @@
-"""`gim doctor`: what this machine and this installation can do, and why they cannot do the rest."""
+"""`gim doctor`: what this machine, this installation and its servers can do, and why they cannot do the rest."""
 
 import json
 import os
@@ -8,13 +8,19 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gim.cli._options import ConfigOption, JsonOption, SetOption, StoreOption, load_settings
+from gim.errors import GimError
+
+if TYPE_CHECKING:
+    from gim.settings import Settings
 
 _LEAST_FREE_BYTES = 2**30
+# What the services need besides. Without crc32c kafka-python sums in Python: up to 100 times slower.
+_CLIENTS = ("kafka-python", "crc32c", "minio", "grpcio", "prometheus-client", "opentelemetry-sdk")
 
 
 def register(app: typer.Typer) -> None:
@@ -29,9 +35,15 @@ def diagnose(
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Say what is installed and what can run here. Exit code 1 when the main job cannot."""
+    """Say what is installed, what can run here and which servers answer. Exit code 1 when the main job cannot.
+
+    Where the settings name a cluster (s3://BUCKET, kafka.bootstrap_servers), that is asked too.
+    """
+    from gim.runtime.opening import is_remote
+
     settings = load_settings(sets, config, store=store)
-    folder = _existing_parent(Path(settings.store).absolute())
+    remote = is_remote(settings)
+    folder = _existing_parent(Path("." if remote else settings.store).absolute())
     facts: dict[str, Any] = {
         "gim": version("gim-pipeline"),
         "python": f"{platform.python_version()} ({sys.executable})",
@@ -41,6 +53,8 @@ def diagnose(
         "store": settings.store,
         "store_free_bytes": shutil.disk_usage(folder).free,
         "packages": _packages(),
+        "clients": {name: _version(name) for name in _CLIENTS},
+        "servers": _servers(settings, has_bucket=remote),
         "matchers": _matchers(settings.matchers),
         "youtube": _youtube(),
     }
@@ -61,7 +75,9 @@ def _problems(facts: dict[str, Any], wanted: tuple[str, ...], folder: Path) -> l
         problems.append(f"less than 1 GiB is free in {folder}")
     if not os.access(folder, os.W_OK):
         problems.append(f"no permission to write in {folder}")
-    return problems
+    if facts["servers"]:
+        problems += [f"package {name} is not installed" for name, found in facts["clients"].items() if not found]
+    return problems + [problem for problem in facts["servers"].values() if problem]
 
 
 def _packages() -> dict[str, str]:
@@ -71,11 +87,45 @@ def _packages() -> dict[str, str]:
         if "extra ==" in requirement:
             continue
         name = re.split(r"[^A-Za-z0-9._-]", requirement)[0]
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = ""
+        found[name] = _version(name)
     return found
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _servers(settings: "Settings", *, has_bucket: bool) -> dict[str, str]:
+    """What is wrong with each server that the settings name; empty for one that is as it should be."""
+    found = {}
+    if has_bucket:
+        found[f"{settings.store} at {settings.s3.endpoint}"] = _bucket_fault(settings)
+    if settings.kafka.bootstrap_servers:
+        found[f"Kafka at {','.join(settings.kafka.bootstrap_servers)}"] = _topics_fault(settings)
+    return found
+
+
+def _bucket_fault(settings: "Settings") -> str:
+    try:
+        from gim.runtime.cluster import has_place
+
+        missing = f"{settings.store} does not exist: make it with `gim cluster init`"
+        return "" if has_place(settings) else missing
+    except (GimError, ImportError) as error:
+        return str(error)
+
+
+def _topics_fault(settings: "Settings") -> str:
+    try:
+        from gim.runtime.cluster import topics_to_make
+
+        missing = [settings.kafka.prefix + name for name in topics_to_make(settings)]
+    except (GimError, ImportError) as error:
+        return str(error)
+    return f"topics are missing: {', '.join(missing)}; make them with `gim cluster init`" if missing else ""
 
 
 def _matchers(wanted: tuple[str, ...]) -> dict[str, str]:
@@ -112,9 +162,14 @@ def _print_facts(facts: dict[str, Any], problems: list[str]) -> None:
     for name in ("gim", "python", "system", "cores"):
         print(f"{name:<10} {facts[name]}")
     print(f"{'memory':<10} {facts['memory_bytes'] / 2**30:.1f} GiB")
-    print(f"{'store':<10} {facts['store']} ({facts['store_free_bytes'] / 2**30:.1f} GiB free)")
+    print(f"{'store':<10} {facts['store']}")
+    print(f"{'disk':<10} {facts['store_free_bytes'] / 2**30:.1f} GiB free")
     packages = ", ".join(f"{name} {found or 'MISSING'}" for name, found in facts["packages"].items())
     print(f"{'packages':<10} {packages}")
+    clients = ", ".join(f"{name} {found or 'missing'}" for name, found in facts["clients"].items())
+    print(f"{'clients':<10} {clients}")
+    for name, fault in facts["servers"].items():
+        print(f"{'server':<10} {name}: {'see below' if fault else 'answers, and has what is needed'}")
     for name, reason in facts["matchers"].items():
         print(f"{'matcher':<10} {name}: {reason or 'can run here'}")
     youtube = facts["youtube"]

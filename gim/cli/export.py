@@ -67,10 +67,10 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write training pairs of a store into a new folder."""
-    from gim.adapters.store_file import FileStore
     from gim.export.base import ExportOptions
     from gim.export.formats import check_options, export_pairs
     from gim.results import find_results, one_of_each_video
+    from gim.runtime.opening import is_remote, open_store
 
     settings = load_settings(sets, config, store=store)
     bounds = {
@@ -85,9 +85,9 @@ def export(
     given = {"merge_px": merge_px, "camera": camera, "shard_pairs": shard_pairs}
     chosen = {name: value for name, value in given.items() if value is not None}
     check_options(format_, list(chosen))
-    if out.resolve().is_relative_to(Path(settings.store).resolve()):
+    if not is_remote(settings) and out.resolve().is_relative_to(Path(settings.store).resolve()):
         raise InvalidInput(f"{out}: lies in the store; give a folder outside it")
-    with closing(FileStore(Path(settings.store), create=False)) as opened:
+    with closing(open_store(settings)) as opened:
         results = one_of_each_video(find_results(opened, video or [], recipe_id))
         summary = export_pairs(
             opened,

@@ -5,14 +5,15 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gim.cli._matchers import list_matchers, print_matchers
 from gim.cli._options import ConfigOption, JsonOption, RecipeOption, SetOption, StoreOption, load_settings
+from gim.cli._rpc import CaOption, CertOption, KeyOption, ServerOption, served_matchers
 from gim.cli._terminal import print_rows
+from gim.errors import InvalidInput
 from gim.settings import Settings
 
 Row = dict[str, Any]
@@ -40,12 +41,20 @@ def list_things(
     *,
     store: StoreOption = None,
     recipe: RecipeOption = None,
+    server: ServerOption = None,
+    tls_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the videos of a store, the matchers, the segmenters, the recipes, or every setting with its value."""
-    rows = _LISTERS[kind](load_settings(sets, config, recipe, store=store))
+    tls = {"rpc__ca_file": tls_ca, "rpc__cert_file": tls_cert, "rpc__key_file": tls_key}
+    settings = load_settings(sets, config, recipe, store=store, **tls)
+    if server and kind is not Kind.matchers:
+        raise InvalidInput("--server: a matching server has matchers to list and nothing else")
+    rows = served_matchers(server, settings.rpc) if server else _LISTERS[kind](settings)
     if as_json:
         print(json.dumps({kind.value: rows}))
     elif kind is Kind.matchers:
@@ -57,10 +66,10 @@ def list_things(
 
 
 def _videos(settings: Settings) -> list[Row]:
-    from gim.adapters.store_file import FileStore
     from gim.runtime.listing import list_videos
+    from gim.runtime.opening import open_store
 
-    with closing(FileStore(Path(settings.store), create=False)) as store:
+    with closing(open_store(settings)) as store:
         return [asdict(video) for video in list_videos(store)]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,16 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gim.cli._options import ConfigOption, DeviceOption, JsonOption, MaxMemoryOption, SetOption, load_settings
+from gim.cli._rpc import CaOption, CertOption, KeyOption, ServerOption
 from gim.errors import InvalidInput, Unavailable
 from gim.records import BoolArray, Float32Array, Float64Array, Uint8Array
 
 if TYPE_CHECKING:
+    from gim.matchers.base import Matcher
     from gim.photos.matching import PhotoMatch
     from gim.photos.reading import Photo
     from gim.photos.scene import Camera, PhotoScene
+    from gim.settings import Settings
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 _ESTIMATED = "estimated"
+_DEFAULT = "rootsift"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,11 @@ def match_images(
     image0: Annotated[Path, typer.Argument(metavar="IMAGE0", help="First image.")],
     image1: Annotated[Path, typer.Argument(metavar="IMAGE1", help="Second image.")],
     *,
-    matcher: Annotated[str, typer.Option(help="See `gim ls matchers`.", metavar="NAME")] = "rootsift",
+    matcher: Annotated[
+        str | None,
+        typer.Option(help="See `gim ls matchers`.", metavar="NAME", show_default="rootsift, or the server's"),
+    ] = None,
+    server: ServerOption = None,
     out: Annotated[Path | None, typer.Option(help="Picture of the matches, .png or .jpg.", metavar="FILE")] = None,
     warp: Annotated[
         Path | None, typer.Option(help="Image 1 warped onto image 0 by the fitted homography.", metavar="FILE")
@@ -61,30 +70,41 @@ def match_images(
     npz: Annotated[Path | None, typer.Option(help="Correspondences, inliers and models.", metavar="FILE")] = None,
     device: DeviceOption = None,
     max_memory: MaxMemoryOption = None,
+    tls_ca: CaOption = None,
+    tls_cert: CertOption = None,
+    tls_key: KeyOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Match two images; draw the matches, warp image 1 onto image 0, triangulate."""
+    """Match two images, here or on a server; draw the matches, warp image 1 onto image 0, triangulate."""
     wanted = {"out": out, "warp": warp, "certainty": certainty, "two_view": two_view, "npz": npz}
     places = {name: path for name, path in wanted.items() if path}
     _check_places(places)
     given = [_parsed_intrinsics(name, text) for name, text in (("--k0", k0), ("--k1", k1))]
-    settings = load_settings(sets, config, inference__device=device, inference__max_memory_gib=max_memory)
+    settings = load_settings(
+        sets,
+        config,
+        inference__device=device,
+        inference__max_memory_gib=max_memory,
+        rpc__ca_file=tls_ca,
+        rpc__cert_file=tls_cert,
+        rpc__key_file=tls_key,
+    )
+    if server and (certainty or device or max_memory is not None):
+        raise InvalidInput("--certainty, --device and --max-memory are of a matcher here: leave them out with --server")
 
-    from gim.cli._fetching import fetch_weights
-    from gim.matchers.network import ModelResources
-    from gim.matchers.registry import load_matcher, weight_names
-    from gim.photos.matching import match_photos
     from gim.photos.reading import read_photo
     from gim.photos.scene import cameras_of, reconstruct_photos
 
     if certainty:
-        _check_has_warp(matcher)
+        _check_has_warp(matcher or _DEFAULT)
     photo0, photo1 = (read_photo(path, settings.limits.max_pixels) for path in (image0, image1))
-    fetch_weights(weight_names(matcher, settings.matcher.get(matcher)), settings.weights, plain_lines=not as_json)
-    loaded = load_matcher(matcher, settings.matcher.get(matcher), ModelResources(settings.inference, settings.weights))
-    match = match_photos(loaded, photo0, photo1, settings.pairing.fit)
+    loaded: Any = None
+    if server:
+        match = _matched_there(server, matcher or "", photo0, photo1, settings)
+    else:
+        loaded, match = _matched_here(matcher or _DEFAULT, photo0, photo1, settings, plain_lines=not as_json)
     cameras = cameras_of(photo0, photo1, *given)
     seed = settings.pairing.fit.seed
     scene = reconstruct_photos(photo0, photo1, match, *cameras, seed) if two_view else None
@@ -92,11 +112,45 @@ def match_images(
     for name, data in files.items():
         _write(places[name], data)
 
-    summary = {"image0": str(image0), "image1": str(image1), "matcher": matcher, **_numbers(match)}
+    summary = {"image0": str(image0), "image1": str(image1), "matcher": match.matcher, **_numbers(match)}
     summary["notes"] = [f"{photo.name}: {note}" for photo in (photo0, photo1) for note in photo.notes]
     if scene:
         summary["scene"] = _scene_numbers(scene, cameras)
     _print_summary({**summary, **{name: str(path) for name, path in places.items()}}, as_json=as_json)
+
+
+def _matched_here(
+    name: str, photo0: "Photo", photo1: "Photo", settings: "Settings", *, plain_lines: bool
+) -> "tuple[Matcher, PhotoMatch]":
+    from gim.cli._fetching import fetch_weights
+    from gim.matchers.network import ModelResources
+    from gim.matchers.registry import load_matcher, weight_names
+    from gim.photos.matching import match_photos
+
+    fetch_weights(weight_names(name, settings.matcher.get(name)), settings.weights, plain_lines=plain_lines)
+    loaded = load_matcher(name, settings.matcher.get(name), ModelResources(settings.inference, settings.weights))
+    return loaded, match_photos(loaded, photo0, photo1, settings.pairing.fit)
+
+
+def _matched_there(server: str, name: str, photo0: "Photo", photo1: "Photo", settings: "Settings") -> "PhotoMatch":
+    """What a server finds; the time is that of the way there and back, too."""
+    from gim.cli._rpc import connected
+    from gim.photos.matching import fit_match
+
+    (image0, mask0), (image1, mask1) = _as_sent(photo0), _as_sent(photo1)
+    with connected(server, settings.rpc) as client:
+        begin = time.perf_counter()
+        answer = client.ask(image0, image1, mask0, mask1, matcher=name)
+        seconds = time.perf_counter() - begin
+    return fit_match(answer.matcher.name, server, seconds, answer.found, settings.pairing.fit)
+
+
+def _as_sent(photo: "Photo") -> "tuple[bytes | Uint8Array, Uint8Array | None]":
+    """A JPEG or PNG file as it is, which the server reads as we do; pixels and mask of any other."""
+    from gim.rpc.images import is_sent_as_it_is
+
+    data = Path(photo.name).read_bytes()
+    return (data, None) if is_sent_as_it_is(data) else (photo.image, photo.mask)
 
 
 def _files(

@@ -25,13 +25,13 @@ def make_report(
     sets: SetOption = None,
 ) -> None:
     """Write one self-contained HTML page over videos of a store."""
-    from gim.adapters.store_file import FileStore
     from gim.report.build import write_report
     from gim.runtime.listing import list_videos
+    from gim.runtime.opening import open_store
 
     check_report_path(out)
     settings = load_settings(sets, config, store=store)
-    with closing(FileStore(Path(settings.store), create=False)) as opened:
+    with closing(open_store(settings)) as opened:
         finished = [row.video_id for row in list_videos(opened) if recipe_id in (None, row.recipe_id)]
         chosen = videos or list(dict.fromkeys(finished))
         if not chosen:

@@ -25,7 +25,7 @@ from gim.cli._options import (
     load_settings,
 )
 from gim.cli._terminal import say_error
-from gim.errors import GimError
+from gim.errors import GimError, InvalidInput
 from gim.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def run_sources(
     """Turn videos into long-baseline training pairs. The same command continues what was interrupted."""
     from gim.cli._fetching import fetch_weights
     from gim.cli._progress import RunProgress
+    from gim.runtime.opening import is_remote
     from gim.runtime.run import run_videos
     from gim.runtime.wiring import weight_names
 
@@ -88,6 +89,8 @@ def run_sources(
         inference__device=device,
         inference__max_memory_gib=max_memory,
     )
+    if is_remote(settings):
+        raise InvalidInput(f"store {settings.store}: a run works on a folder; `gim publish` asks a cluster for videos")
     check_report_path(report)
     fetch_weights(weight_names(settings), settings.weights, quiet=quiet, plain_lines=not as_json)
     with RunProgress(quiet=quiet, plain_lines=not as_json) as progress:

@@ -45,11 +45,15 @@ def match_photos(matcher: Matcher, photo0: Photo, photo1: Photo, fit: RobustFitC
     device = _start(matcher, pair)
     begin = time.perf_counter()
     (found,) = matcher.match_pairs([pair])
-    seconds = time.perf_counter() - begin
+    return fit_match(matcher.name, device, time.perf_counter() - begin, found, fit)
+
+
+def fit_match(matcher: str, device: str, seconds: float, found: Correspondences, fit: RobustFitConfig) -> PhotoMatch:
+    """Fit an epipolar geometry to what was found, and a homography to its inliers."""
     epipolar = fit_fundamental(found.points, fit)
     inliers = epipolar.inliers if epipolar else np.zeros(len(found.points), bool)
     plane = fit_homography(found.points[inliers], threshold_px=_HOMOGRAPHY_THRESHOLD_PX)
-    return PhotoMatch(matcher.name, device, seconds, found, inliers, epipolar, plane)
+    return PhotoMatch(matcher, device, seconds, found, inliers, epipolar, plane)
 
 
 def image_pair(photo0: Photo, photo1: Photo) -> ImagePair:

@@ -64,10 +64,15 @@ def read_photo(path: Path, max_pixels: int) -> Photo:
         raise InvalidInput(f"image {path}: {error.strerror or error}") from error
     if len(data) > _MAX_BYTES:
         raise InvalidInput(f"image {path}: more than 1 GiB")
-    return _decoded(str(path), data, max_pixels)
+    return decode_photo(str(path), data, max_pixels)
 
 
-def _decoded(name: str, data: bytes, max_pixels: int) -> Photo:
+def decode_photo(name: str, data: bytes, max_pixels: int) -> Photo:
+    """The same of the bytes of an image file.
+
+    Raises:
+        InvalidInput: as for `read_photo`.
+    """
     width, height = declared_size(data)
     if width < 1 or height < 1:
         hint = " (HEIC and AVIF: export it as JPEG)" if data[4:8] == b"ftyp" else ""

@@ -6,6 +6,7 @@ import struct
 from gim.photos.exif import is_tiff, tiff_size
 
 _NO_FRAME_MARKERS = {0xC4, 0xC8, 0xCC}  # of JPEG, among those that begin a frame and state its size
+_BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}  # without a length; no writer puts one before the frame, but a forger may
 _PNM = re.compile(rb"P[1-6](?:\s+|\s*#[^\n]*\n)+(\d+)(?:\s+|\s*#[^\n]*\n)+(\d+)\s")
 
 
@@ -39,6 +40,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
         if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME_MARKERS:
             return int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
+        if marker in _BARE_MARKERS:
+            return 0, 0
         # 0xFF may be repeated as padding before a marker.
         at += 1 if marker == 0xFF else 2 + length
     return 0, 0

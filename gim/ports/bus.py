@@ -9,10 +9,11 @@ Contract (tests/contract/bus_contract.py, run by every adapter):
 - a consumer that was silent for longer than the lease may lose its message to another; acknowledging it late is no
   error and changes nothing;
 - `poll` returns None within its timeout when there is nothing to do;
+- how often a message was handed out survives the consumer's crash, so that one that kills its workers can be told;
 - `dead_letter` copies the original bytes to `<topic>.dead` with headers that say why, and acknowledges.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,8 +26,9 @@ class Message:
     key: str
     value: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
-    offset: int = 0  # position in the topic, ascending
+    offset: int = 0  # position in the topic, or in its partition, ascending
     attempt: int = 1  # how often this group has been handed it, this delivery included
+    partition: int = 0  # of the topic; with the offset it names one message
 
 
 class Subscription(Protocol):
@@ -80,6 +82,20 @@ class Bus(Protocol):
 
     def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
         """Join a group that starts at the earliest message."""
+
+    def read(self, topic: str) -> Iterator[Message]:
+        """Every message that the topic still holds by now, in order per key, without a group and without an effect.
+
+        Raises:
+            Unavailable: the bus cannot be reached.
+        """
+
+    def lag(self, topic: str, group: str) -> int:
+        """Messages of a topic that a group has not acknowledged yet; all that it holds for a group never seen.
+
+        Raises:
+            Unavailable: the bus cannot be reached.
+        """
 
     def close(self) -> None:
         """Close the subscriptions, flush, and release everything. A second call does nothing."""

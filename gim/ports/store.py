@@ -49,6 +49,9 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> Iterator[str]:
         """Keys that begin with `prefix`, ascending."""
 
+    def usage(self, prefix: str = "") -> int:
+        """Bytes of all objects whose keys begin with `prefix`."""
+
     def delete(self, key: str) -> None:
         """Remove an object; a missing one is no error."""
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Telemetry(Protocol):
-    """Counts and durations, labelled by video. Safe to call from any thread."""
+    """Counts, durations, distributions and levels, labelled by video. Safe to call from any thread."""
 
     def step(self, name: str, video_id: str) -> AbstractContextManager[None]:
         """Time a step (`decode`, `features`, `matching`, `linking`, `guided`, ...); busy thread seconds add up."""
@@ -15,6 +15,12 @@ class Telemetry(Protocol):
 
     def count(self, name: str, value: float, video_id: str, **labels: str) -> None:
         """Add to a counter (`frames_sampled`, `pairs_labelled`, ...)."""
+
+    def observe(self, name: str, value: float, video_id: str = "", **labels: str) -> None:
+        """Add one measurement to a distribution (`correspondences_per_pair`, `rpc_seconds`, ...)."""
+
+    def set_level(self, name: str, value: float, **labels: str) -> None:
+        """Say how much there is of something now (`bus_lag`, ...)."""
 
     def progress(self, video_id: str, phase: str, done: float, total: float) -> None:
         """Say how far a phase (`fetch`, `decode`, `label`, `propagate`) of a video is; total 0 = unknown."""
@@ -30,6 +36,12 @@ class NullTelemetry:
         pass
 
     def count(self, name: str, value: float, video_id: str, **labels: str) -> None:
+        pass
+
+    def observe(self, name: str, value: float, video_id: str = "", **labels: str) -> None:
+        pass
+
+    def set_level(self, name: str, value: float, **labels: str) -> None:
         pass
 
     def progress(self, video_id: str, phase: str, done: float, total: float) -> None:

@@ -16,6 +16,7 @@ from gim.results import results_of
 from gim.runtime.inventory import source_fault
 from gim.runtime.wiring import load_matchers, matcher_ids
 from gim.settings import Settings
+from gim.stages.deployed import deployed_labels_id
 from gim.stages.ingest import sampling_id, segment_events
 from gim.stages.labelled import complete_matchers
 from gim.stages.propagate import recipe_id
@@ -32,7 +33,7 @@ class StoppedVideo:
     video_id: str
     source: str
     lacks: str  # FRAMES, LABELS or PAIRS; empty when that cannot be read
-    status: str = "stopped"  # then finished, failed, unfinished
+    status: str = "stopped"  # then finished, failed, unfinished; on a cluster rung, queued, dead
     num_pairs: int = 0
     error: str = ""  # one line
     exit_code: int = 0
@@ -41,12 +42,29 @@ class StoppedVideo:
 class Chains:
     """Reads a store under one set of settings."""
 
-    def __init__(self, store: Store, root: Path, settings: Settings, matchers: Sequence[Matcher] | None = None) -> None:
+    def __init__(
+        self, store: Store, root: Path | None, settings: Settings, matchers: Sequence[Matcher] | None = None
+    ) -> None:
+        """Read a store.
+
+        Args:
+            store: to read.
+            root: its folder; None for one on a cluster.
+            settings: of the work.
+            matchers: those of the settings, if they are loaded. On a cluster the deployed ones count.
+
+        Raises:
+            Unavailable: on a cluster: a matcher has not announced itself yet.
+            GimError: as for `load_matchers`.
+        """
         self._store = store
         self._root = root
         self._settings = settings
         self._sampling_id = sampling_id(settings.video_config())
-        self._matcher_ids = matcher_ids(settings, matchers or load_matchers(settings))
+        if root is None:
+            self._matcher_ids = tuple(deployed_labels_id(store, name) for name in settings.matchers)
+        else:
+            self._matcher_ids = matcher_ids(settings, matchers or load_matchers(settings))
 
     def in_work(self) -> frozenset[str]:
         """Ids below which a run with these settings would still complete what is unfinished."""
@@ -69,15 +87,11 @@ class Chains:
 
     def result(self, video_id: str) -> PairsManifest | None:
         """The result of a video under these settings, if it is finished."""
-        frames = self.frames(video_id)
+        with_all = self._result(video_id, self._matcher_ids)  # nearly always: then no label is looked for
+        frames = None if with_all else self.frames(video_id)
         if frames is None:
-            return None
-        used = complete_matchers(self._store, frames, self._matcher_ids)
-        try:
-            key = keys.pairs_manifest(video_id, self._recipe_id(used))
-            return codecs.from_json(PairsManifest, self._store.get(key))
-        except KeyMissing:
-            return None
+            return with_all
+        return self._result(video_id, complete_matchers(self._store, frames, self._matcher_ids))
 
     def bells(self, video_id: str) -> list[tuple[str, Event]]:
         """The events that were lost: those that make the chain go on from where it stopped."""
@@ -101,6 +115,8 @@ class Chains:
 
     def request(self, video_id: str) -> str:
         """A source that leads to this video without the network: its stored file, or the id of a YouTube video."""
+        if self._root is None:
+            return video_id
         if video_id.startswith("yt-"):
             return f"https://www.youtube.com/watch?v={video_id.removeprefix('yt-')}"
         meta = codecs.from_json(VideoMeta, self._store.get(keys.video_meta(video_id)))
@@ -146,15 +162,25 @@ class Chains:
         return codecs.from_json(FrameManifest, self._store.get(key)) if self._store.exists(key) else None
 
     def _missing_segments(self, frames: FrameManifest) -> list[int]:
-        """Segments that lack the labels of some matcher."""
+        """Segments that some matcher has neither labelled nor given up."""
+        there = {
+            (matcher, key.rpartition("/")[2].partition(".")[0])
+            for matcher in self._matcher_ids
+            for prefix_of in (keys.labels_prefix, keys.failures_prefix)
+            for key in self._store.list(prefix_of(frames.video_id, self._sampling_id, matcher))
+        }
+        wanted = [segment.index for segment in frames.segments]
         return [
-            segment.index
-            for segment in frames.segments
-            if not all(
-                self._store.exists(keys.segment_labels(frames.video_id, self._sampling_id, matcher, segment.index))
-                for matcher in self._matcher_ids
-            )
+            index for index in wanted if any((matcher, f"{index:05d}") not in there for matcher in self._matcher_ids)
         ]
+
+    def _result(self, video_id: str, used: Collection[str]) -> PairsManifest | None:
+        """The result that is made of the labels of these matchers, if it is there."""
+        try:
+            key = keys.pairs_manifest(video_id, self._recipe_id(used))
+            return codecs.from_json(PairsManifest, self._store.get(key))
+        except KeyMissing:
+            return None
 
     def _recipe_id(self, used: Collection[str]) -> str:
         ordered = [matcher for matcher in self._matcher_ids if matcher in used]

@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM: stop soon, leave nothing half-done, and be quick about it.
 
-The first signal ends the loop, and abandons the stage that is at work: stages are idempotent and the store is atomic,
-so an abandoned message simply comes back. Between messages the signal only sets a flag, so that the bus is never
-interrupted halfway. A second signal interrupts whatever runs.
+The first signal ends the loop, and abandons the stage that is at work, at once or after a time of grace: stages are
+idempotent and the store is atomic, so an abandoned message simply comes back. Between messages the signal only sets a
+flag, so that the bus is never interrupted halfway. A second signal interrupts whatever runs.
 """
 
 import signal
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from gim.stages.base import Stage
+from gim.stages.base import GivesUp, Stage
 from gim.wire.topics import Event
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,8 +24,11 @@ class StageAbandoned(KeyboardInterrupt):
 class Interruption:
     """Whether this process was asked to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace_seconds: float = 0.0) -> None:
+        """`grace_seconds`: that a stage at work still has after the first signal."""
+        self._grace_seconds = grace_seconds
         self._num_signals = 0
+        self._is_over = False
         self._is_abandonable = False
 
     def requested(self) -> bool:
@@ -39,18 +42,21 @@ class Interruption:
             yield
             return
         before = {number: signal.signal(number, self._receive) for number in signals}
+        if self._grace_seconds > 0:
+            before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._abandon)
         try:
             yield
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     @contextmanager
     def abandonable(self) -> Iterator[None]:
-        """A block that the first signal leaves by `StageAbandoned`."""
+        """A block that is left by `StageAbandoned`, at the first signal or when the grace after it is over."""
         self._is_abandonable = True
         try:
-            if self.requested():
+            if self._is_over:
                 raise StageAbandoned
             yield
         finally:
@@ -60,17 +66,26 @@ class Interruption:
         self._num_signals += 1
         if self._num_signals > 1:
             raise KeyboardInterrupt
+        if self._grace_seconds > 0:
+            signal.setitimer(signal.ITIMER_REAL, self._grace_seconds)
+        else:
+            self._abandon()
+
+    def _abandon(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+        self._is_over = True
         if self._is_abandonable:
             raise StageAbandoned
 
 
 class AbandonableStage:
-    """A stage whose work in hand is abandoned by the first signal."""
+    """A stage whose work in hand is abandoned when its process is to stop."""
 
     def __init__(self, stage: Stage, interruption: Interruption) -> None:
         self.name, self.topic, self.group, self.max_seconds = stage.name, stage.topic, stage.group, stage.max_seconds
         self._stage = stage
         self._interruption = interruption
+        if isinstance(stage, GivesUp):
+            self.give_up = stage.give_up
 
     def handle(self, event: Event) -> Iterable[tuple[str, Event]]:
         """The stage's own, all of it."""

@@ -11,7 +11,7 @@ from gim.records import FrameManifest, PairIndex, PairsManifest, VideoMeta
 from gim.results import results_of
 from gim.video.sources.library import SourceAlias
 
-_OF_VIDEOS = ("pairs", "labels", "features", "masks", "frames", "videos")
+_OF_VIDEOS = ("pairs", "labels", "failures", "features", "masks", "frames", "videos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def _unfinished(store: Store, videos: set[str], in_work: frozenset[str]) -> Iter
         for child in _children(store, keys.frames_prefix(video_id)):
             if child not in sampled | in_work:
                 yield _leftover(store, keys.frames_prefix(video_id, child), "frames without their manifest")
-        for prefix_of in (keys.labels_prefix, keys.features_prefix, keys.masks_prefix):
+        for prefix_of in (keys.labels_prefix, keys.failures_prefix, keys.features_prefix, keys.masks_prefix):
             for child in _children(store, prefix_of(video_id)):
                 if child not in sampled | in_work:
                     yield _leftover(store, prefix_of(video_id, child), "of frames that are not there")
@@ -147,5 +147,4 @@ def _children(store: Store, prefix: str) -> list[str]:
 
 
 def _leftover(store: Store, prefix: str, why: str) -> Leftover:
-    found = list(store.list(prefix))
-    return Leftover(prefix, why, len(found), sum(store.size(key) for key in found))
+    return Leftover(prefix, why, sum(1 for _ in store.list(prefix)), store.usage(prefix))

@@ -1,11 +1,16 @@
 """What is said of one message: that it was begun, and what became of it."""
 
+import datetime
 from dataclasses import dataclass, field
 from typing import Literal
 
 from gim.errors import GimError
 
-Status = Literal["done", "dead", "abandoned"]
+# What `dead_headers` adds to those a message came with.
+DEAD_HEADERS = frozenset(
+    {"error", "message", "stage", "attempts", "source-topic", "source-partition", "source-offset", "died-at", "stack"}
+)
+Status = Literal["done", "dead", "purged", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,7 @@ class DeadLetter:
     key: str
     offset: int
     attempts: int
+    partition: int = 0  # of the topic
     stack: str = ""  # of a bug
     reason: str = ""  # why a video cannot be taken, a label to count by: `licence`, and those of `NotOffered`
 
@@ -45,6 +51,7 @@ class Begun:
     key: str
     offset: int
     subject: str
+    partition: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,8 @@ def dead_headers(letter: DeadLetter) -> dict[str, str]:
         "stage": letter.stage,
         "attempts": str(letter.attempts),
         "source-topic": letter.topic,
+        "source-partition": str(letter.partition),
         "source-offset": str(letter.offset),
+        "died-at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **({"stack": letter.stack} if letter.stack else {}),
     }

@@ -2,6 +2,9 @@
 
 Traces are the objects below the video's prefixes, the aliases that lead to it, what its downloads left, and the
 folders of ended runs (their messages and logs name it). The record holds the id and counts, nothing of the content.
+What was made of the video and is no trace of it (datasets, checkpoints, reports) is named and left as it is.
+
+This is for a store that nobody works on; see `purge_cluster` for one that services work on.
 
 Order: the record of what is about to go is written first. Then manifests and meta, so that a reader finds the video
 whole or not at all; then everything else, aliases after the downloads they name. Traces are found by prefix, not by
@@ -9,21 +12,23 @@ what is removed, so after a crash at any point the same command finds the rest a
 """
 
 import datetime
+import json
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from gim import codecs, keys
-from gim.errors import InvalidInput, Unavailable
+from gim.errors import InvalidInput, KeyMissing, Unavailable
 from gim.ports.store import Store
 from gim.runtime.run_folder import remove_ended_runs, running_runs
 from gim.transfer.download import discard
 from gim.video.sources import youtube
 from gim.video.sources.library import source_alias_keys
 
-_DATASETS = "datasets/"
 _DESCRIPTIONS = ("manifest.json", "meta.json")
 _RUNS = ".run"
+_AT_ONCE = 16  # requests to the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class PurgeRecord:
     started_at: str  # UTC, ISO 8601
     objects: dict[str, int] = field(default_factory=dict)  # kind (first part of the key) -> objects
     num_bytes: int = 0
+    num_letters: int = 0  # dead letters that were settled
     finished_at: str = ""  # empty: interrupted, the same command completes it
 
 
@@ -52,9 +58,19 @@ class PurgeResult:
     video_id: str
     removed: list[Trace]
     num_bytes: int
-    datasets: list[str]  # that name the video, and are left as they are
+    made_of: "MadeOf"  # left as it is
     record: str  # key of the record; empty when nothing was done
     purged_before: str = ""  # when, if nothing is left to remove
+    num_letters: int = 0  # dead letters that were, or would be, settled
+
+
+@dataclass(frozen=True, slots=True)
+class MadeOf:
+    """What was made with the help of a video."""
+
+    datasets: list[str]  # ids
+    checkpoints: list[str]  # run/step
+    reports: list[str]  # store keys
 
 
 def find_traces(store: Store, store_root: Path, video_id: str) -> list[Trace]:
@@ -63,13 +79,40 @@ def find_traces(store: Store, store_root: Path, video_id: str) -> list[Trace]:
     Raises:
         InvalidInput: no video id.
     """
-    objects = [key for prefix in keys.everything_of(keys.validate_video_id(video_id)) for key in store.list(prefix)]
+    traces = object_traces(store, video_id)
     aliases = source_alias_keys(store, video_id)
-    first = sorted(objects, key=lambda key: PurePosixPath(key).name not in _DESCRIPTIONS)
-    traces = [Trace(key, store.size(key)) for key in first]
     traces += [_file(path, store_root) for path in _downloads(store_root / ".downloads", video_id, aliases)]
     traces += [Trace(key, store.size(key)) for key in aliases]
     return traces + [_file(path, store_root) for path in _run_files(store_root, video_id)]
+
+
+def object_traces(store: Store, video_id: str) -> list[Trace]:
+    """The objects of a video, manifests and meta first, without the aliases that lead to it.
+
+    Raises:
+        InvalidInput: no video id.
+    """
+    found = [key for prefix in keys.everything_of(keys.validate_video_id(video_id)) for key in store.list(prefix)]
+    first = sorted(found, key=lambda key: not is_description(key))
+    with ThreadPoolExecutor(_AT_ONCE) as requests:
+        return list(requests.map(lambda key: Trace(key, _size(store, key)), first))
+
+
+def is_description(key: str) -> bool:
+    """Whether an object says that others are whole."""
+    return PurePosixPath(key).name in _DESCRIPTIONS
+
+
+def made_of(store: Store, video_id: str) -> MadeOf:
+    """What names the video, or was made from what names it."""
+    datasets = {key.split("/")[1] for key in _manifests(store, keys.datasets_prefix()) if _names(store, key, video_id)}
+    checkpoints = [
+        key.removeprefix(keys.checkpoints_prefix()).removesuffix("/manifest.json")
+        for key in _manifests(store, keys.checkpoints_prefix())
+        if _dataset_of(store, key) in datasets
+    ]
+    reports = [key for checkpoint in checkpoints for key in store.list(f"reports/{checkpoint}/")]
+    return MadeOf(sorted(datasets), checkpoints, [key for key in reports if key.endswith("/report.json")])
 
 
 def purge_video(
@@ -95,20 +138,14 @@ def purge_video(
         Unavailable: a run works on the store now.
     """
     traces = find_traces(store, store_root, video_id)
-    key, record = _open_record(store, video_id)
-    if not traces and record is None:
-        raise InvalidInput(f"{video_id}: the store holds nothing of it; see `gim ls`")
-    if not traces and record is not None and record.finished_at:
-        return PurgeResult(video_id, [], 0, _datasets_with(store, video_id), "", record.finished_at)
+    before = purged_before(store, video_id, is_there=bool(traces))
+    if before:
+        return PurgeResult(video_id, [], 0, made_of(store, video_id), "", before)
     _refuse_while_running(store_root)
-    if record is None or record.finished_at:
-        started = now()
-        record = PurgeRecord(video_id, started.isoformat(timespec="seconds"), _kinds(traces), _bytes(traces))
-        key = keys.purge_record(video_id, started.strftime("%Y%m%dT%H%M%S%f"))
-        store.put(key, codecs.to_json(record))
+    key, record = begin_record(store, video_id, traces, now())
     _remove(store, store_root, video_id, traces)
-    store.put(key, codecs.to_json(replace(record, finished_at=now().isoformat(timespec="seconds"))))
-    return PurgeResult(video_id, traces, _bytes(traces), _datasets_with(store, video_id), key)
+    finish_record(store, key, record, now())
+    return PurgeResult(video_id, traces, num_bytes(traces), made_of(store, video_id), key)
 
 
 def preview_purge(store: Store, store_root: Path, video_id: str) -> PurgeResult:
@@ -118,11 +155,38 @@ def preview_purge(store: Store, store_root: Path, video_id: str) -> PurgeResult:
         InvalidInput: no video id, or the store never had this video.
     """
     traces = find_traces(store, store_root, video_id)
-    _, record = _open_record(store, video_id)
-    if not traces and record is None:
+    before = purged_before(store, video_id, is_there=bool(traces))
+    return PurgeResult(video_id, traces, num_bytes(traces), made_of(store, video_id), "", before)
+
+
+def purged_before(store: Store, video_id: str, *, is_there: bool) -> str:
+    """When a video was purged for good, if nothing is left to do; else nothing.
+
+    Raises:
+        InvalidInput: the store never had this video.
+    """
+    _, record = _newest_record(store, video_id)
+    if not is_there and record is None:
         raise InvalidInput(f"{video_id}: the store holds nothing of it; see `gim ls`")
-    before = record.finished_at if record and not traces else ""
-    return PurgeResult(video_id, traces, _bytes(traces), _datasets_with(store, video_id), "", before)
+    return record.finished_at if record and not is_there else ""
+
+
+def begin_record(
+    store: Store, video_id: str, traces: Iterable[Trace], now: datetime.datetime, num_letters: int = 0
+) -> tuple[str, PurgeRecord]:
+    """Write down what is about to go; a purge that was interrupted goes on with its own record."""
+    key, record = _newest_record(store, video_id)
+    if record is None or record.finished_at:
+        going = list(traces)
+        record = PurgeRecord(video_id, now.isoformat(timespec="seconds"), _kinds(going), num_bytes(going), num_letters)
+        key = keys.purge_record(video_id, now.strftime("%Y%m%dT%H%M%S%f"))
+        store.put(key, codecs.to_json(record))
+    return key, record
+
+
+def finish_record(store: Store, key: str, record: PurgeRecord, now: datetime.datetime) -> None:
+    """Write down that nothing is left."""
+    store.put(key, codecs.to_json(replace(record, finished_at=now.isoformat(timespec="seconds"))))
 
 
 def _remove(store: Store, store_root: Path, video_id: str, traces: Iterable[Trace]) -> None:
@@ -162,7 +226,7 @@ def _file(path: Path, store_root: Path) -> Trace:
     return Trace(path.relative_to(store_root).as_posix(), path.stat().st_size)
 
 
-def _open_record(store: Store, video_id: str) -> tuple[str, PurgeRecord | None]:
+def _newest_record(store: Store, video_id: str) -> tuple[str, PurgeRecord | None]:
     """The newest record of a purge of this video."""
     found = list(store.list(keys.purge_records_prefix(video_id)))
     return (found[-1], codecs.from_json(PurgeRecord, store.get(found[-1]))) if found else ("", None)
@@ -174,9 +238,27 @@ def _refuse_while_running(store_root: Path) -> None:
         raise Unavailable(f"a run works on this store now ({running[0]}): purge when it has ended")
 
 
-def _datasets_with(store: Store, video_id: str) -> list[str]:
-    manifests = [key for key in store.list(_DATASETS) if key.endswith("/manifest.json")]
-    return [key.split("/")[1] for key in manifests if video_id.encode() in store.get(key)]
+def _manifests(store: Store, prefix: str) -> list[str]:
+    return [key for key in store.list(prefix) if key.endswith("/manifest.json")]
+
+
+def _names(store: Store, key: str, video_id: str) -> bool:
+    return video_id.encode() in store.get(key)
+
+
+def _dataset_of(store: Store, key: str) -> str:
+    """The dataset a checkpoint was trained on, as its manifest says."""
+    try:
+        return str(json.loads(store.get(key)).get("dataset_id", ""))
+    except (ValueError, AttributeError, KeyMissing):  # not ours to mend here
+        return ""
+
+
+def _size(store: Store, key: str) -> int:
+    try:
+        return store.size(key)
+    except KeyMissing:  # caches come and go
+        return 0
 
 
 def _kinds(traces: Iterable[Trace]) -> dict[str, int]:
@@ -187,5 +269,6 @@ def _kinds(traces: Iterable[Trace]) -> dict[str, int]:
     return counts
 
 
-def _bytes(traces: Iterable[Trace]) -> int:
+def num_bytes(traces: Iterable[Trace]) -> int:
+    """Of all of them together."""
     return sum(trace.num_bytes for trace in traces)

@@ -1,4 +1,4 @@
-"""Rings the bells that were lost: finds every video whose chain stopped, and finishes it with the current settings.
+"""Rings the bells that were lost in a folder: finds every video whose chain stopped, and finishes it.
 
 A video is taken up when nothing of it was ever finished, or when work under the current settings was begun and not
 finished; one that is finished under other settings is left alone. `gim run` on its source starts what never began.
@@ -68,7 +68,7 @@ def reconcile(
         damaged = find_damage(store) if verify else []
         orphans = find_orphans(store, in_work=chains.in_work())
         made_again = [item for item in damaged if not item.prefix.startswith("videos/")]
-        removed = [] if dry_run or not prune else _remove(store, root, [*made_again, *orphans])
+        removed = [] if dry_run or not prune else _prune(store, root, [*made_again, *orphans])
         stopped = list(
             chains.stopped(also={item.prefix.split("/")[1] for item in made_again if item.prefix in removed})
         )
@@ -110,11 +110,15 @@ def _outcome(chains: Chains, video: StoppedVideo, request: str, report: RunRepor
     return replace(video, status=ending.status, error=error, exit_code=ending.exit_code)
 
 
-def _remove(store: Store, root: Path, leftovers: Sequence[Leftover]) -> list[str]:
-    """Remove their objects; returns the prefixes."""
+def _prune(store: Store, root: Path, leftovers: Sequence[Leftover]) -> list[str]:
     running = running_runs(root)
     if leftovers and running:
         raise Unavailable(f"a run works on this store now ({running[0]}): prune when it has ended")
+    return remove_leftovers(store, leftovers)
+
+
+def remove_leftovers(store: Store, leftovers: Sequence[Leftover]) -> list[str]:
+    """Remove their objects; returns the prefixes."""
     for leftover in leftovers:
         # Manifests first: what is half removed is not taken for whole.
         for key in sorted(store.list(leftover.prefix), key=lambda key: not key.endswith(".json")):

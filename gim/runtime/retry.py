@@ -1,5 +1,6 @@
 """How long to be patient, and with what."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from tenacity.wait import wait_random_exponential
 from gim.errors import DiskFull, Unavailable
 
 Result = TypeVar("Result")
+_TELL_SECONDS = 60.0
 _SLICE_SECONDS = 0.05  # how late a stop may be noticed while waiting
 
 
@@ -22,6 +24,7 @@ class RetryPolicy:
     bug_pause_seconds: float = 0.1
     first_pause_seconds: float = 0.5  # while something is unavailable: drawn from 0 to this, doubling
     longest_pause_seconds: float = 30.0
+    max_deliveries: int = 0  # of one message that nobody lives to finish, where the bus counts them; 0 = no limit
     unavailable_seconds: float = 0.0  # then a message is set aside as a dead letter; 0 = never, it waits for ever
 
 
@@ -34,9 +37,23 @@ class Patience:
     So a full disk costs the budget once, not once per message. The bus and the work itself have a budget each.
     """
 
-    def __init__(self, policy: RetryPolicy, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        stop: Callable[[], bool],
+        on_wait: Callable[[str, BaseException], None] = lambda _what, _error: None,
+    ) -> None:
+        """Wait as the policy says, until `stop`.
+
+        Args:
+            policy: for how long.
+            stop: asked while waiting.
+            on_wait: told what is away, and why, when the waiting begins and once a minute.
+        """
         self.policy = policy
         self.stop = stop
+        self._on_wait = on_wait
+        self._told_at: dict[str, float] = {}
         self._failing_since: dict[str, float] = {}
 
     def call(self, what: Literal["work", "bus"], function: Callable[[], Result]) -> Result:
@@ -52,6 +69,8 @@ class Patience:
             error = state.outcome.exception() if state.outcome else None
             # Where somebody waits for the end, waiting for them to make room is pointless.
             is_over = isinstance(error, DiskFull) or time.monotonic() - failing_since >= limit
+            if error is not None:
+                self._tell(what, error)
             return self.stop() or (limit > 0 and is_over)
 
         retrying = Retrying(
@@ -63,7 +82,14 @@ class Patience:
         )
         result = retrying(function)
         self._failing_since.pop(what, None)
+        self._told_at.pop(what, None)
         return result
+
+    def _tell(self, what: str, error: BaseException) -> None:
+        now = time.monotonic()
+        if now - self._told_at.get(what, -math.inf) >= _TELL_SECONDS:
+            self._told_at[what] = now
+            self._on_wait(what, error)
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds

@@ -1,6 +1,6 @@
 """Builds the stages from the settings: the one place that knows which parts make the pipeline."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from itertools import chain
 from pathlib import Path
@@ -69,6 +69,12 @@ def choose_guide(matchers: Sequence[Matcher]) -> SparseMatcher | None:
     return min(sparse, key=lambda matcher: matcher.is_batched, default=None)
 
 
+def guide_name(names: Sequence[str]) -> str | None:
+    """The name of the matcher that `choose_guide` would choose among these, without loading any."""
+    sparse = [name for name in names if issubclass(registry.described_class(name), SparseMatcher)]
+    return min(sparse, key=lambda name: registry.described_class(name).is_batched, default=None)
+
+
 def build_stages(
     settings: Settings, store: Store, telemetry: Telemetry, executor: Executor, threads: int
 ) -> list[Stage]:
@@ -83,34 +89,53 @@ def build_stages(
     """
     matchers = load_matchers(settings)
     segmenter = load_segmenter(settings)
-    ids = tuple(labels_id(matcher, settings.pairing, segmenter) for matcher in matchers)
-    ingest = IngestStage(
-        store,
-        settings.source,
-        settings.video_config(),
-        work_dir=Path(settings.store) / ".downloads",
-        threads=threads,
-        telemetry=telemetry,
-    )
     label = [
         LabelStage(store, matcher, settings.pairing, executor=executor, telemetry=telemetry, segmenter=segmenter)
         for matcher in matchers
     ]
-    propagate = PropagateStage(
+    found = [labels_id(matcher, settings.pairing, segmenter) for matcher in matchers]
+    ids = dict(zip(settings.matchers, found, strict=True))
+    propagate = propagate_stage(
+        settings,
+        store,
+        telemetry,
+        executor,
+        matcher_ids=lambda: ids,
+        guide_matcher=choose_guide(matchers),
+        segmenter=segmenter,
+    )
+    ingest = ingest_stage(settings, store, telemetry, threads, Path(settings.store) / ".downloads")
+    return [ingest, *label, propagate]
+
+
+def ingest_stage(settings: Settings, store: Store, telemetry: Telemetry, threads: int, work_dir: Path) -> IngestStage:
+    """The stage that takes videos in; `work_dir` is for what is being downloaded."""
+    return IngestStage(
+        store, settings.source, settings.video_config(), work_dir=work_dir, threads=threads, telemetry=telemetry
+    )
+
+
+def propagate_stage(
+    settings: Settings,
+    store: Store,
+    telemetry: Telemetry,
+    executor: Executor,
+    *,
+    matcher_ids: Callable[[], Mapping[str, str]],
+    guide_matcher: SparseMatcher | None,
+    segmenter: Segmenter | None,
+) -> PropagateStage:
+    """The stage that makes training pairs, of the labels under the ids that `matcher_ids` gives by matcher name."""
+    return PropagateStage(
         store,
         settings.recipe_record().name,
         settings.propagation,
         settings.pairing.base_intervals,
-        matcher_ids=ids,
-        required_matcher_ids=tuple(
-            matcher_id
-            for matcher_id, name in zip(ids, settings.matchers, strict=True)
-            if name in settings.required_matchers
-        ),
-        guide_matcher=choose_guide(matchers),
+        matcher_ids=matcher_ids,
+        required_matchers=settings.required_matchers,
+        guide_matcher=guide_matcher,
         segmenter=segmenter,
         keep_features=settings.run.keep_features,
         executor=executor,
         telemetry=telemetry,
     )
-    return [ingest, *label, propagate]

@@ -1,33 +1,24 @@
-"""The loop that every stage runs in: take a message, do its work, publish what follows, acknowledge.
-
-Here alone is decided what an error means: bad input is dead at once, what is unavailable is waited for, anything else
-is a bug and gets a few attempts. The stages know nothing of it.
-"""
+"""The loops that stages run in: `drain` works a bus off to its end, `serve` works until it is told to stop."""
 
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from structlog.typing import FilteringBoundLogger
-from tenacity import Retrying, retry_if_exception, stop_after_attempt
-from tenacity.wait import wait_fixed
 
-from gim.errors import ConfigError, InvalidInput, Unavailable, UnknownMatcher
 from gim.ports.bus import Bus, Message, Subscription
 from gim.ports.telemetry import Telemetry
+from gim.runtime.handling import Handler
 from gim.runtime.logs import no_log
-from gim.runtime.outcome import Begun, DeadLetter, DrainReport, Outcome, dead_headers
+from gim.runtime.outcome import Begun, DrainReport, Outcome
 from gim.runtime.retry import PATIENT, Patience, RetryPolicy
-from gim.runtime.threads import beating
 from gim.stages.base import Stage
-from gim.wire.topics import Event, parse_event, topic_of
 
-_HOPELESS = (InvalidInput, UnknownMatcher, ConfigError)
-_KEEP_ALIVE_SECONDS = 5.0
 _IDLE_SECONDS = 0.05
-_STACK_FRAMES = 12  # the innermost: the outer ones are this file's
+_POLL_SECONDS = 0.5  # of a service, how long a stop may go unnoticed
+
+_Posts = Sequence[tuple[Stage, Subscription]]
 
 
 def drain(
@@ -59,13 +50,9 @@ def drain(
         Unavailable: the bus itself stayed away for longer than the policy allows.
     """
     report = DrainReport()
-    patience = Patience(policy, stop)
-    log = log if log is not None else no_log()
+    handler = Handler(bus, Patience(policy, stop), telemetry, log=log or no_log(), observe=observe)
     video_id = ""  # at which this process is
-    with ExitStack() as leaving:
-        posts = [(stage, bus.subscribe([stage.topic], stage.group)) for stage in stages]
-        for _, subscription in posts:
-            leaving.callback(subscription.close)
+    with _subscribed(stages, bus) as posts:
         while not stop():
             found = _take(posts, video_id)
             if found is None:
@@ -75,63 +62,54 @@ def drain(
                 time.sleep(_IDLE_SECONDS)
                 continue
             stage, subscription, message = found
-            outcome = handle_message(
-                stage, message, bus, subscription, patience=patience, telemetry=telemetry, log=log, observe=observe
-            )
+            outcome = handler.handle(stage, subscription, message)
             report.add(outcome)
             if outcome.published:
                 video_id = "" if stage is stages[-1] else outcome.video_id
     return report
 
 
-def handle_message(
-    stage: Stage,
-    message: Message,
-    bus: Bus,
-    subscription: Subscription,
-    *,
-    patience: Patience,
-    telemetry: Telemetry,
-    log: FilteringBoundLogger,
-    observe: Callable[[Begun | Outcome], None] = lambda _: None,
-) -> Outcome:
-    """Do the work of one message to its end: published and acknowledged, dead, or given up because of a stop.
+def serve(
+    stages: Sequence[Stage], handler: Handler, *, may_begin: Callable[[], bool] = lambda: True, beat: Callable[[], None]
+) -> None:
+    """Work on whatever comes, until the handler's patience is told to stop.
 
-    What the stage yields is published only when it has yielded all of it, so an attempt that fails leaves no trace.
+    Args:
+        stages: each with a group of its own; they take turns.
+        handler: of their messages, with the bus.
+        may_begin: asked before a message is taken; False leaves the queue alone for now.
+        beat: called between messages, at least once a second: this loop lives.
 
     Raises:
-        Unavailable: the bus itself stayed away for longer than the policy allows; the message comes back.
+        Unavailable: the bus stayed away for longer than the policy allows.
+        ConfigError: the bus refuses this service.
     """
-    started = time.monotonic()
-    event = _parse(message)
-    begun = Begun(stage.name, stage.group, message.topic, message.key, message.offset, _subject(event, message))
-    observe(begun)
-    with _kept_alive(subscription):
-        produced = _produce(stage, event, patience)
-        if not isinstance(produced, _Failure):
-            published = _publish(stage, produced, bus)
-            patience.call("bus", bus.flush)
-            patience.call("bus", lambda: subscription.ack(message))
-            outcome = Outcome(begun, "done", time.monotonic() - started, _video_id(event, produced), published)
-        elif isinstance(produced.error, Unavailable) and patience.stop():
-            outcome = Outcome(begun, "abandoned", time.monotonic() - started, _video_id(event))
-        else:
-            letter = _letter(begun, produced)
-            patience.call("bus", lambda: subscription.dead_letter(message, dead_headers(letter)))
-            outcome = Outcome(begun, "dead", time.monotonic() - started, _video_id(event), dead=letter)
-    telemetry.count("events", 1, outcome.video_id or begun.subject, stage=stage.name, outcome=outcome.status)
-    _write_log(log, outcome)
-    observe(outcome)
-    return outcome
+    patience = handler.patience
+    with _subscribed(stages, handler.bus) as posts:
+        while not patience.stop():
+            for stage, subscription in posts:
+                beat()
+                if not may_begin():
+                    subscription.keep_alive()
+                    time.sleep(_POLL_SECONDS)
+                    continue
+                message = patience.call("bus", partial(subscription.poll, _POLL_SECONDS / len(posts)))
+                if message is not None:
+                    handler.handle(stage, subscription, message)
+                if patience.stop():
+                    break
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    error: Exception
-    attempts: int
+@contextmanager
+def _subscribed(stages: Sequence[Stage], bus: Bus) -> Iterator[_Posts]:
+    with ExitStack() as leaving:
+        posts = [(stage, bus.subscribe([stage.topic], stage.group)) for stage in stages]
+        for _, subscription in posts:
+            leaving.callback(subscription.close)
+        yield posts
 
 
-def _take(posts: Sequence[tuple[Stage, Subscription]], video_id: str) -> tuple[Stage, Subscription, Message] | None:
+def _take(posts: _Posts, video_id: str) -> tuple[Stage, Subscription, Message] | None:
     """A message of the last stage that has one, of this video if possible; between two videos the first stage's."""
     latest_first = posts[::-1]
     for stage, subscription in latest_first if video_id else [posts[0], *latest_first[:-1]]:
@@ -139,90 +117,3 @@ def _take(posts: Sequence[tuple[Stage, Subscription]], video_id: str) -> tuple[S
         if message is not None:
             return stage, subscription, message
     return None
-
-
-def _parse(message: Message) -> Event | InvalidInput:
-    try:
-        return parse_event(message.topic, message.value)
-    except InvalidInput as error:
-        return error
-
-
-def _produce(stage: Stage, event: Event | InvalidInput, patience: Patience) -> list[tuple[str, Event]] | _Failure:
-    """What the stage yields, or why it yields nothing after all the attempts that the error deserves."""
-    if isinstance(event, InvalidInput):
-        return _Failure(event, 1)
-    policy = patience.policy
-    retrying = Retrying(
-        retry=retry_if_exception(_is_bug),
-        stop=stop_after_attempt(policy.bug_attempts),
-        wait=wait_fixed(policy.bug_pause_seconds),
-        reraise=True,
-    )
-    try:
-        return retrying(lambda: patience.call("work", lambda: list(stage.handle(event))))
-    except Exception as error:  # the boundary: whatever a stage raises ends here, with a name
-        return _Failure(error, retrying.statistics["attempt_number"])
-
-
-def _is_bug(error: BaseException) -> bool:
-    return isinstance(error, Exception) and not isinstance(error, (*_HOPELESS, Unavailable))
-
-
-def _publish(stage: Stage, produced: Sequence[tuple[str, Event]], bus: Bus) -> dict[str, int]:
-    published: dict[str, int] = {}
-    for key, event in produced:
-        topic = topic_of(event)
-        headers = {"gim-type": event.DESCRIPTOR.full_name, "gim-producer": stage.name}
-        bus.publish(topic, key, event.SerializeToString(deterministic=True), headers)
-        published[topic] = published.get(topic, 0) + 1
-    return published
-
-
-def _letter(begun: Begun, failure: _Failure) -> DeadLetter:
-    error = failure.error
-    lines = str(error).splitlines()
-    return DeadLetter(
-        subject=begun.subject,
-        stage=begun.stage,
-        error=type(error).__name__,
-        message=lines[0] if lines else type(error).__name__,
-        topic=begun.topic,
-        key=begun.key,
-        offset=begun.offset,
-        attempts=failure.attempts,
-        stack="".join(traceback.format_exception(error, limit=-_STACK_FRAMES)) if _is_bug(error) else "",
-        reason=getattr(error, "reason", "") if isinstance(error, _HOPELESS) else "",
-    )
-
-
-def _write_log(log: FilteringBoundLogger, outcome: Outcome) -> None:
-    begun, dead = outcome.begun, outcome.dead
-    where = {"stage": begun.stage, "subject": begun.subject, "topic": begun.topic, "offset": begun.offset}
-    if dead is not None:
-        log.warning(
-            "message_dead", **where, error=dead.error, message=dead.message, attempts=dead.attempts, stack=dead.stack
-        )
-    else:
-        log.info(f"message_{outcome.status}", **where, seconds=round(outcome.seconds, 3), published=outcome.published)
-
-
-def _subject(event: Event | InvalidInput, message: Message) -> str:
-    return getattr(event, "source", "") or getattr(event, "video_id", "") or message.key
-
-
-def _video_id(event: Event | InvalidInput, produced: Sequence[tuple[str, Event]] = ()) -> str:
-    about = (getattr(item, "video_id", "") for item in (event, *(following for _, following in produced)))
-    return next((video_id for video_id in about if video_id), "")
-
-
-@contextmanager
-def _kept_alive(subscription: Subscription) -> Iterator[None]:
-    """Tell the bus every few seconds that the work goes on, from a thread, for as long as the block runs."""
-
-    def keep_alive() -> None:
-        with suppress(Unavailable):  # the next beat tries again; a lost lease only repeats work
-            subscription.keep_alive()
-
-    with beating(keep_alive, _KEEP_ALIVE_SECONDS, "keep-alive"):
-        yield

@@ -21,7 +21,7 @@ from gim.video.decode import (
 )
 from gim.video.sources.expand import SkippedSource, Source, expand_source
 from gim.video.sources.fetch import fetch_source
-from gim.video.sources.library import drop_video
+from gim.video.sources.library import drop_video, find_video
 from gim.wire import topics
 from gim.wire.topics import Event
 from gim.wire.v1 import events_pb2
@@ -64,22 +64,29 @@ class IngestStage:
 
     def handle(self, event: Event) -> Iterable[tuple[str, Event]]:
         request = topics.expect(event, events_pb2.VideoRequested)
-        sources = self._expand(request.source)
-        if len(sources) != 1:  # a folder, playlist or list reached the topic unexpanded
-            for source in sources:
-                yield source.text, events_pb2.VideoRequested(source=source.text)
-            return
-        meta = fetch_source(
-            sources[0], self._store, self._source_config, work_dir=self._work_dir, telemetry=self._telemetry
-        )
+        meta = self._known(request.source)
+        if meta is None:
+            sources = self._expand(request.source)
+            if len(sources) != 1:  # a folder, playlist or list reached the topic unexpanded
+                for source in sources:
+                    single = events_pb2.VideoRequested(source=source.text, requested_at_ms=request.requested_at_ms)
+                    yield source.text, single
+                return
+            meta = fetch_source(
+                sources[0], self._store, self._source_config, work_dir=self._work_dir, telemetry=self._telemetry
+            )
         key = keys.frame_manifest(meta.video_id, self._sampling_id)
         if self._store.exists(key):
             manifest = codecs.from_json(FrameManifest, self._store.get(key))
         else:
             manifest = self._sampled(meta, request.source)
             self._store.put(key, codecs.to_json(manifest))
-        self._telemetry.count("frames_sampled", len(manifest.frame_indices), meta.video_id)
+            self._telemetry.count("frames_sampled", len(manifest.frame_indices), meta.video_id)
         yield from segment_events(manifest)
+
+    def _known(self, source: str) -> VideoMeta | None:
+        """A video asked for by the id that the store has its file under, as `gim reconcile` does."""
+        return find_video(self._store, source) if source.startswith("file-") and keys.is_video_id(source) else None
 
     def _expand(self, text: str) -> list[Source]:
         """The single videos that a request stands for; what of a list cannot be taken is counted.

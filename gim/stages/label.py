@@ -1,5 +1,6 @@
 """Label: one matcher's base labels of one segment of sampled frames."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -16,6 +17,7 @@ from gim.matchers.base import Matcher
 from gim.ports.store import Store
 from gim.ports.telemetry import Telemetry
 from gim.records import Correspondences, FrameManifest, ImagePair, Segment, SegmentLabels, Teacher
+from gim.stages.deployed import SegmentFailure, announce_matcher
 from gim.stages.matching import segment_matching
 from gim.stages.samples import SampleReader
 from gim.video.segmenter import Segmenter
@@ -30,6 +32,11 @@ def labels_id(matcher: Matcher, config: PairingConfig, segmenter: Segmenter | No
     """The matcher id under which labels are stored: the matcher, the pairs, the fit, the masks."""
     masked = segmenter.segmenter_id if segmenter else ""
     return keys.config_id(matcher.name, REVISION, matcher.identity, config, masked)
+
+
+def group_of(matcher: str) -> str:
+    """The consumer group of a matcher: each has its own, so that a new one labels what others have labelled before."""
+    return f"label-{matcher.replace(':', '-')}"  # a bridged matcher's name has a colon in settings, a dash in ids
 
 
 class LabelStage:
@@ -49,7 +56,7 @@ class LabelStage:
         telemetry: Telemetry,
         segmenter: Segmenter | None = None,
     ) -> None:
-        self.group = f"label-{matcher.name}"
+        self.group = group_of(matcher.name)
         self._store = store
         self._matcher = matcher
         self._config = config
@@ -58,6 +65,10 @@ class LabelStage:
         self._samples = SampleReader(store, segmenter)
         overlap = max(config.base_intervals)
         self._matching = segment_matching(matcher, store, self._samples, overlap, executor, telemetry)
+
+    def announce(self, name: str) -> None:
+        """Tell whoever waits for this matcher's labels, by the name that settings call it, under which id they lie."""
+        announce_matcher(self._store, name, self._labels_id)
 
     def handle(self, event: Event) -> Iterable[tuple[str, Event]]:
         ready = topics.expect(event, events_pb2.SegmentReady)
@@ -69,6 +80,8 @@ class LabelStage:
         else:
             labels = self._label(manifest, segment)
             self._store.put(key, codecs.to_npz(labels))
+            self._tell(ready.video_id, labels)
+        self._store.delete(self._failure_key(ready))
         num_labelled = int(np.count_nonzero(labels.outcomes == LABELLED))
         self._telemetry.count("pairs_labelled", num_labelled, ready.video_id, matcher=self._matcher.name)
         self._telemetry.progress(ready.video_id, "label", segment.index + 1, len(manifest.segments))
@@ -81,6 +94,32 @@ class LabelStage:
             num_correspondences=len(labels.correspondences),
         )
         yield ready.video_id, done
+
+    def give_up(self, event: Event, error: str, message: str) -> Iterable[tuple[str, Event]]:
+        """The video goes on with the other matchers: why is stored, and the propagator told."""
+        ready = topics.expect(event, events_pb2.SegmentReady)
+        self._store.put(self._failure_key(ready), codecs.to_json(SegmentFailure(self._matcher.name, error, message)))
+        failed = events_pb2.LabelsReady(
+            video_id=ready.video_id,
+            sampling_id=ready.sampling_id,
+            segment=ready.segment,
+            matcher_id=self._labels_id,
+            failed=True,
+        )
+        yield ready.video_id, failed
+
+    def _failure_key(self, ready: events_pb2.SegmentReady) -> str:
+        return keys.segment_failure(ready.video_id, ready.sampling_id, self._labels_id, ready.segment)
+
+    def _tell(self, video_id: str, labels: SegmentLabels) -> None:
+        """What was made now, and not found; by outcome, as the funnel counts."""
+        matcher = self._matcher.name
+        for outcome, number in Counter(labels.outcomes.tolist()).items():
+            self._telemetry.count("pairs", number, video_id, matcher=matcher, outcome=outcome)
+        sizes = np.diff(labels.offsets)[labels.outcomes == LABELLED]
+        self._telemetry.count("labelled_pairs", len(sizes), video_id, matcher=matcher)
+        for size in sizes.tolist():
+            self._telemetry.observe("correspondences_per_pair", size, video_id, matcher=matcher)
 
     def _label(self, manifest: FrameManifest, segment: Segment) -> SegmentLabels:
         pairs = base_pairs(manifest, segment, self._config.base_intervals)

@@ -1,6 +1,6 @@
 """Propagate: base labels of a whole video become long-baseline training pairs in shards."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict, replace
 
@@ -16,6 +16,7 @@ from gim.matchers.base import SparseMatcher
 from gim.ports.store import Store
 from gim.ports.telemetry import Telemetry
 from gim.records import Float32Array, Float64Array, FrameManifest, PairIndex, PairsManifest, Shot, Teacher, TrainingPair
+from gim.stages.deployed import given_up
 from gim.stages.labelled import StoredLabels, complete_matchers, teachers_of
 from gim.stages.samples import SampleReader
 from gim.stages.tally import Tally
@@ -52,8 +53,8 @@ class PropagateStage:
         config: PropagationConfig,
         base_intervals: tuple[int, ...],
         *,
-        matcher_ids: tuple[str, ...],
-        required_matcher_ids: tuple[str, ...] = (),
+        matcher_ids: Callable[[], Mapping[str, str]],
+        required_matchers: Iterable[str] = (),
         guide_matcher: SparseMatcher | None,
         segmenter: Segmenter | None = None,
         keep_features: bool,
@@ -65,7 +66,7 @@ class PropagateStage:
         self._config = config
         self._base_intervals = base_intervals
         self._matcher_ids = matcher_ids
-        self._required = frozenset(required_matcher_ids)
+        self._required = frozenset(required_matchers)
         self._guide_matcher = guide_matcher
         self._keep_features = keep_features
         self._executor = executor
@@ -77,13 +78,9 @@ class PropagateStage:
     def handle(self, event: Event) -> Iterable[tuple[str, Event]]:
         bell = topics.expect(event, events_pb2.LabelsReady)
         manifest = self._reader.manifest(bell.video_id, bell.sampling_id)
-        used = complete_matchers(self._store, manifest, self._matcher_ids)
-        if len(used) < len(self._matcher_ids) and not bell.final:
+        used = self._complete(manifest, is_final=bell.final)
+        if used is None:
             return  # another label's bell will ring
-        missing = sorted(self._required - set(used))
-        if missing or not used:
-            names = ", ".join(missing or self._matcher_ids)
-            raise InvalidInput(f"{bell.video_id}: no complete labels of {names}, and the recipe cannot do without")
         identity = recipe_id(self._recipe_name, self._config, bell.sampling_id, used)
         key = keys.pairs_manifest(bell.video_id, identity)
         if self._store.exists(key):
@@ -91,10 +88,10 @@ class PropagateStage:
         else:
             pairs = self._make_pairs(manifest, used, identity)
             self._store.put(key, codecs.to_json(pairs))
+            self._tell(pairs)
         if not self._keep_features:
             for old in list(self._store.list(keys.features_prefix(bell.video_id, bell.sampling_id))):
                 self._store.delete(old)
-        self._telemetry.count("pairs_kept", pairs.num_pairs, bell.video_id)
         done = events_pb2.PairsReady(
             video_id=bell.video_id,
             recipe_id=identity,
@@ -103,6 +100,33 @@ class PropagateStage:
             rejected=pairs.rejected,
         )
         yield bell.video_id, done
+
+    def _complete(self, manifest: FrameManifest, *, is_final: bool) -> list[str] | None:
+        """Ids of the matchers that have labelled the whole video; None while labels of others may still come.
+
+        Raises:
+            InvalidInput: none has, or one that the recipe requires has given up.
+        """
+        expected = self._matcher_ids()
+        used = complete_matchers(self._store, manifest, list(expected.values()))
+        late = [matcher_id for matcher_id in expected.values() if matcher_id not in used]
+        if not is_final and len(list(given_up(self._store, manifest, late))) < len(late):
+            return None
+        missing = sorted(name for name, matcher_id in expected.items() if matcher_id in late)
+        if used and not self._required.intersection(missing):
+            return used
+        names = ", ".join(sorted(self._required.intersection(missing)) or missing)
+        raise InvalidInput(f"{manifest.video_id}: no complete labels of {names}, and the recipe cannot do without")
+
+    def _tell(self, pairs: PairsManifest) -> None:
+        """What was made now, and not found; starts by outcome, as the funnel counts."""
+        video_id = pairs.video_id
+        self._telemetry.count("pairs_kept", pairs.num_pairs, video_id)
+        self._telemetry.count("starts", pairs.funnel.pairs_kept, video_id, outcome="kept")
+        for reason, number in pairs.funnel.starts_rejected.items():
+            self._telemetry.count("starts", number, video_id, outcome=reason)
+        outcome = "kept" if pairs.num_pairs else "rejected"
+        self._telemetry.count("videos", 1, video_id, outcome=outcome, reason=pairs.rejected)
 
     def _make_pairs(self, manifest: FrameManifest, matcher_ids: list[str], identity: str) -> PairsManifest:
         tally = Tally()
@@ -159,6 +183,8 @@ class PropagateStage:
                 if isinstance(outcome, TrainingPair):
                     with self._telemetry.step("shards", video_id):
                         writer.add(replace(outcome, teachers=teachers), shot.index)
+                    seconds = outcome.quality.interval_seconds
+                    self._telemetry.observe("propagated_interval_seconds", seconds, video_id)
                     tally.keep(reach.ended)
                 else:
                     tally.lose(outcome)

@@ -33,7 +33,7 @@ class _PinnedConnection(http.client.HTTPConnection):
         self._timeout_seconds = timeout_seconds
 
     def connect(self) -> None:
-        self.sock = _connect_first(self._endpoints, self._timeout_seconds)
+        self.sock = connect_first(self._endpoints, self._timeout_seconds)
 
 
 class _PinnedTLSConnection(_PinnedConnection):
@@ -89,8 +89,12 @@ def _open_connection(url: str, limits: TransferLimits) -> _PinnedConnection:
     return kind(host, port, endpoints, limits.timeout_seconds)
 
 
-def _connect_first(endpoints: list[Endpoint], timeout_seconds: float) -> socket.socket:
-    """A connection to the first address that takes one."""
+def connect_first(endpoints: list[Endpoint], timeout_seconds: float) -> socket.socket:
+    """A connection to the first address that takes one.
+
+    Raises:
+        OSError: none does.
+    """
     failure: OSError | None = None
     for endpoint in endpoints:
         connected = socket.socket(endpoint.family, socket.SOCK_STREAM)

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 from gim.video.config import DecodeLimits
+from gim.video.no_sockets import forbid_sockets
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
@@ -39,7 +40,7 @@ def child_environment() -> dict[str, str]:
 
 
 def confine_process(limits: DecodeLimits) -> None:
-    """Limit this process for good: memory beyond what it has, processor time, files, cores, privileges.
+    """Limit this process for good: memory beyond what it has, processor time, files, cores, privileges, the network.
 
     Call it after the imports: they need more files than decoding, and their memory counts as given.
     """
@@ -50,6 +51,7 @@ def confine_process(limits: DecodeLimits) -> None:
     _limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES)
     _limit(resource.RLIMIT_CORE, 0)
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    forbid_sockets()  # besides the protocols, which are shut when a file is opened
 
 
 def die_with_parent(parent_pid: int, stdin: int) -> None:

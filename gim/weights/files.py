@@ -133,6 +133,11 @@ def _given_folder(config: WeightsConfig) -> Path:
     return folder
 
 
+def is_permissive_licence(licence: str) -> bool:
+    """Whether a licence, as weights and labels state it, leaves any use free."""
+    return licence in _PERMISSIVE
+
+
 def teacher_weights(file: WeightsFile) -> TeacherWeights:
     """What labels that a file had a part in have to say of it."""
     return TeacherWeights(file.name, file.sha256, file.licence)

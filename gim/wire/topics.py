@@ -11,6 +11,8 @@ INGEST = "gim.ingest.v1"
 SEGMENTS = "gim.segments.v1"
 LABELS = "gim.labels.v1"
 PAIRS = "gim.pairs.v1"
+CHECKPOINTS = "gim.checkpoints.v1"
+EVALUATIONS = "gim.evaluations.v1"
 
 Event = ProtoMessage
 Kind = TypeVar("Kind", bound=ProtoMessage)
@@ -20,7 +22,11 @@ _TYPES: dict[str, type[ProtoMessage]] = {
     SEGMENTS: events_pb2.SegmentReady,
     LABELS: events_pb2.LabelsReady,
     PAIRS: events_pb2.PairsReady,
+    CHECKPOINTS: events_pb2.CheckpointReady,
+    EVALUATIONS: events_pb2.EvaluationReady,
 }
+ALL = tuple(_TYPES)
+DEAD_SUFFIX = ".dead"  # of the topic that takes what nobody could handle
 
 
 def topic_of(event: Event) -> str:

@@ -52,13 +52,31 @@ def test_no_file_names_a_path_of_one_machine():
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "constraints-youtube.txt", "constraints-dev.txt"])
+_PINNED = sorted(path.name for path in ROOT.glob("constraints*.txt"))
+
+
+def test_every_extra_has_its_pins():
+    import tomllib
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {"constraints.txt", *(f"constraints-{extra}.txt" for extra in extras)} == set(_PINNED)
+
+
+@pytest.mark.parametrize("name", [*_PINNED, "infra/go.txt"])
 def test_pins_carry_a_hash_and_no_address(name):
     text = (ROOT / name).read_text()
     assert not _ADDRESS.search(text)
     entries = [entry for entry in re.split(r"\n(?=\S)", text) if not entry.startswith("#")]
     assert entries
     assert all(re.match(r"[a-z0-9._-]+==\S+", entry) and "--hash=sha256:" in entry for entry in entries)
+
+
+def test_a_package_has_one_version_wherever_it_is_pinned():
+    pins = {}
+    for name in _PINNED:
+        for package, version in re.findall(r"^([a-z0-9._-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE):
+            pins.setdefault(package, set()).add(version)
+    assert {package: versions for package, versions in pins.items() if len(versions) > 1} == {}
 
 
 def test_every_run_time_dependency_is_pinned_for_the_main_job():

@@ -13,7 +13,7 @@ def project_files(*suffixes: str) -> list[Path]:
     if listed.returncode == 0 and listed.stdout:
         paths = [ROOT / name for name in listed.stdout.split("\0") if name]
     else:
-        folders = ("gim", "tests", "bench", "docs", "protos", "scripts", ".ci")
+        folders = ("gim", "infra", "services", "tests", "bench", "docs", "protos", "scripts", ".ci")
         paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
         paths += list(ROOT.iterdir())
     return sorted(path for path in paths if path.is_file() and (not suffixes or path.suffix in suffixes))

@@ -86,6 +86,24 @@ class StoreContract:
                 assert sum(won) == 1
                 assert stores[0].get(f"race/{round_}") == str(won.index(True)).encode()
 
+    def test_put_if_absent_by_many_threads_on_one_handle_stores_what_the_winner_wrote(self, store: Store) -> None:
+        num_writers, num_rounds = 16, 20
+        barrier = threading.Barrier(num_writers)
+
+        def put(writer: int) -> list[bool]:
+            won = []
+            for round_ in range(num_rounds):
+                barrier.wait()
+                won.append(store.put(f"first/{round_}", f"by {writer}".encode() * 2000, if_absent=True))
+            return won
+
+        with ThreadPoolExecutor(num_writers) as threads:
+            won = list(threads.map(put, range(num_writers)))
+        for round_ in range(num_rounds):
+            winners = [writer for writer in range(num_writers) if won[writer][round_]]
+            assert len(winners) == 1
+            assert store.get(f"first/{round_}") == f"by {winners[0]}".encode() * 2000
+
     def test_object_put_by_another_process_is_seen(self, store: Store, store_program: str) -> None:
         run_program(f"{store_program}\nstore.put('from/child', b'hello')\nstore.close()")
         assert store.get("from/child") == b"hello"
@@ -136,8 +154,19 @@ class StoreContract:
         for prefix in ("", "a", "a/", "a/b", "a/b.", "a/b0/", "ab", "c", "a/b0/c", "a/b0/c0"):
             assert list(store.list(prefix)) == sorted(name for name in names if name.startswith(prefix)), prefix
 
+    def test_usage_is_the_bytes_below_a_prefix(self, store: Store) -> None:
+        for key, size in {"a/b": 3, "a/c/d": 50_000, "a-b": 7, "b": 1, "c": 0}.items():
+            store.put(key, b"x" * size)
+        for prefix, expected in {"": 50_011, "a": 50_010, "a/": 50_003, "a/c": 50_000, "c": 0, "nothing/": 0}.items():
+            assert store.usage(prefix) == expected, prefix
+        store.put("a/b", b"shorter"[:1])
+        store.delete("a/c/d")
+        assert store.usage("a/") == 1
+
     @pytest.mark.parametrize("prefix", ["/", "/a", "../", "a//", "a b"])
-    def test_list_refuses_a_bad_prefix_before_it_is_read(self, store: Store, prefix: str) -> None:
+    def test_list_and_usage_refuse_a_bad_prefix(self, store: Store, prefix: str) -> None:
+        with pytest.raises(InvalidInput):
+            store.usage(prefix)
         with pytest.raises(InvalidInput):
             store.list(prefix)
 

@@ -21,10 +21,10 @@ def checkout(tmp_path_factory):
     """A copy of the package and of the contract suite, with the page's file in its place."""
     folder = tmp_path_factory.mktemp("checkout")
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("gim", "tests/contract", "tests/matcher_files"):
+    for name in ("gim", "infra", "tests/contract", "tests/matcher_files"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", folder)
-    for name in ("__init__.py", "conftest.py", "golden_weights.py", "sample_data.py"):
+    for name in ("__init__.py", "conftest.py", "golden_weights.py", "requirements.py", "sample_data.py", "servers.py"):
         shutil.copy(ROOT / "tests" / name, folder / "tests")
     ((place, code),) = re.findall(
         r"^`(gim/matchers/\w+\.py)`:\n\n```python\n(.*?)^```$", _PAGE.read_text(), re.MULTILINE | re.DOTALL

@@ -58,7 +58,8 @@ def answered(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> FaultySer
 
 
 def run(store: Path, *sources: str, sets: tuple[str, ...] = ()) -> RunResult:
-    given = [f"store={store}", "run.threads=1", "source.first_wait_seconds=0.01", "source.max_attempts=1", *sets]
+    given = [f"store={store}", "run.threads=1", "source.first_wait_seconds=0.01", "source.max_attempts=1"]
+    given += ["source.allow_private_addresses=true", *sets]  # the server is here
     return run_videos(sources, Settings.load(given, environ={}))
 
 

@@ -37,7 +37,9 @@ from tests.integration.test_sources_http import VIDEO
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 ID = "aqz-KE-bpKQ"
-CONFIG = SourceConfig(timeout_seconds=1.0, max_attempts=3, first_wait_seconds=0.01, max_wait_seconds=0.1)
+CONFIG = SourceConfig(
+    allow_private_addresses=True, timeout_seconds=1.0, max_attempts=3, first_wait_seconds=0.01, max_wait_seconds=0.1
+)
 CREATIVE_COMMONS = "Creative Commons Attribution license (reuse allowed)"
 
 
@@ -180,7 +182,7 @@ def test_fetch_when_killed_in_the_middle_then_the_same_call_continues(server, st
         "from gim.video.sources.fetch import fetch_source; from gim.video.sources.expand import Source\n"
         "YoutubeIE._real_extract = lambda self, url: json.loads(sys.argv[1])\n"
         "store, source = FileStore(Path(sys.argv[3])), Source(sys.argv[2], 'youtube', sys.argv[2])\n"
-        "fetch_source(source, store, SourceConfig(), work_dir=Path(sys.argv[4]))\n"
+        "fetch_source(source, store, SourceConfig(allow_private_addresses=True), work_dir=Path(sys.argv[4]))\n"
     )
     arguments = [json.dumps(page_of(server.url("/video"))), ID, str(store.root), str(work)]
     process = subprocess.Popen([sys.executable, "-c", script, *arguments])

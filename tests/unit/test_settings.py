@@ -156,7 +156,7 @@ def test_a_step_in_frames_replaces_a_step_in_seconds_of_a_weaker_layer():
 )
 def test_a_setting_that_cannot_be_meant_is_refused_with_the_way_out(text, words):
     message = refusal(text)
-    assert f"--set {text}" in message
+    assert f"--set {text.partition('=')[0]}" in message
     assert all(word in message for word in words), message
 
 

@@ -9,6 +9,8 @@ EVENTS = {
     topics.SEGMENTS: events_pb2.SegmentReady(video_id="yt-dQw4w9WgXcQ", sampling_id="s", segment=0),
     topics.LABELS: events_pb2.LabelsReady(video_id="yt-dQw4w9WgXcQ", sampling_id="s", segment=0, matcher_id="m"),
     topics.PAIRS: events_pb2.PairsReady(video_id="yt-dQw4w9WgXcQ", recipe_id="r", num_pairs=3),
+    topics.CHECKPOINTS: events_pb2.CheckpointReady(run_id="r", step=100, matcher="loftr", checkpoint="checkpoints/r/0"),
+    topics.EVALUATIONS: events_pb2.EvaluationReady(run_id="r", step=100, benchmark="b", report="reports/r/report.json"),
 }
 
 

@@ -112,6 +112,12 @@ def _expand_one(text: str, config: SourceConfig, skip: Callable[[SkippedSource],
         raise InvalidInput(f"{_shown(text)}: {what}")
 
 
+def split_licence(text: str) -> tuple[str, str]:
+    """A source as the user gave it, as the bare source and the licence declared after it, if any."""
+    declared = _DECLARED.fullmatch(text)
+    return (declared["text"], declared["licence"]) if declared else (text, "")
+
+
 def _existing_path(text: str) -> Path | None:
     """The path that a text names, when something is there (a broken link included)."""
     if not text.strip() or len(text) > _MAX_TEXT_CHARACTERS:

@@ -1,10 +1,12 @@
 """YouTube through yt-dlp as a library: lists are expanded flat, one video is opened, judged and downloaded.
 
 yt-dlp gets the YouTube extractors only, no configuration files, plugins, proxies, cookies, netrc, external downloaders
-or post-processors, and writes to names made here. Everything it throws leaves as one of the project's errors.
+or post-processors, connects where `youtube_network` lets it, and writes to names made here. Everything it throws leaves
+as one of the project's errors.
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _NO_PICTURE = {"[Private video]": "private", "[Deleted video]": "deleted"}
 OVER_MAX_VIDEOS = "over_max_videos"
+_NO_PROGRAM = f"{os.devnull}/no-ffmpeg"  # a path that cannot exist
 _NOT_OVER = frozenset({"is_live", "is_upcoming", "post_live"})
 _AVAILABILITY = {  # yt-dlp's words, and the labels of `NotOffered`
     "private": "private",
@@ -159,6 +162,7 @@ def client_options(config: SourceConfig) -> dict[str, Any]:
         "continuedl": True,
         "fixup": "never",
         "hls_prefer_native": True,
+        "ffmpeg_location": _NO_PROGRAM,  # it would take over lists that yt-dlp cannot read, and connect by itself
         "skip_unavailable_fragments": False,
         "socket_timeout": config.timeout_seconds,
         "retries": config.max_attempts - 1,
@@ -187,11 +191,13 @@ class _Silence:
 @contextmanager
 def _client(config: SourceConfig) -> "Iterator[yt_dlp.YoutubeDL]":
     # A second to import and needed by few: not at the top.
-    import yt_dlp  # noqa: PLC0415
     from yt_dlp.globals import plugin_dirs  # noqa: PLC0415
 
+    from gim.video.sources.youtube_network import GuardedClient  # noqa: PLC0415
+
     plugin_dirs.value = []  # its only switch against running any `yt_dlp_plugins` that lie on the path
-    with yt_dlp.YoutubeDL(client_options(config)) as client:
+    allow_private = config.allow_private_addresses
+    with GuardedClient(client_options(config), allow_private_addresses=allow_private) as client:
         yield client
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from gim.errors import DiskFull, GimError, InvalidInput, NotOffered, Unavailable, is_disk_full
+from gim.errors import DiskFull, GimError, InvalidInput, NotOffered, Unavailable, UnsafeInput, is_disk_full
 from gim.video.sources.youtube_runtime import find_javascript
 
 _TRANSIENT_STATUS = frozenset({403, 408, 425, 429})  # 403: YouTube's way to say "too fast", or an address gone stale
@@ -37,11 +37,14 @@ def as_gim_error(error: BaseException, name: str) -> GimError:
         name: what the message calls the video or list.
 
     Returns:
-        `Unavailable` for the network, 5xx, 403, 429, a full disk and rate limits; `NotOffered` for what YouTube keeps
-        from us: private, removed, blocked in this country, age-restricted; `InvalidInput` for all else that asking
-        again cannot change.
+        `UnsafeInput` for an address that is not public; `Unavailable` for the network, 5xx, 403, 429, a full disk and
+        rate limits; `NotOffered` for what YouTube keeps from us: private, removed, blocked in this country,
+        age-restricted; `InvalidInput` for all else that asking again cannot change.
     """
     said = _first_sentence(str(error))
+    unsafe = next((cause for cause in _causes(error) if isinstance(cause, UnsafeInput)), None)
+    if unsafe is not None:
+        return UnsafeInput(f"{name}: {unsafe}")
     for cause in _causes(error):
         if (found := _from_cause(cause, said)) is not None:
             kind, reason = found

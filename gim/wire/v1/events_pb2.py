@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gim/wire/v1/events.proto\x12\x0bgim.wire.v1\" \n\x0eVideoRequested\x12\x0e\n\x06source\x18\x01 \x01(\t\"F\n\x0cSegmentReady\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x13\n\x0bsampling_id\x18\x02 \x01(\t\x12\x0f\n\x07segment\x18\x03 \x01(\r\"\xa9\x01\n\x0bLabelsReady\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x13\n\x0bsampling_id\x18\x02 \x01(\t\x12\x14\n\x07segment\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x12\n\nmatcher_id\x18\x04 \x01(\t\x12\x11\n\tnum_pairs\x18\x05 \x01(\r\x12\x1b\n\x13num_correspondences\x18\x06 \x01(\x04\x12\r\n\x05\x66inal\x18\x07 \x01(\x08\x42\n\n\x08_segment\"j\n\nPairsReady\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x11\n\trecipe_id\x18\x02 \x01(\t\x12\x11\n\tnum_pairs\x18\x03 \x01(\r\x12\x12\n\nnum_shards\x18\x04 \x01(\r\x12\x10\n\x08rejected\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18gim/wire/v1/events.proto\x12\x0bgim.wire.v1\"9\n\x0eVideoRequested\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x17\n\x0frequested_at_ms\x18\x02 \x01(\x04\"F\n\x0cSegmentReady\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x13\n\x0bsampling_id\x18\x02 \x01(\t\x12\x0f\n\x07segment\x18\x03 \x01(\r\"\xb9\x01\n\x0bLabelsReady\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x13\n\x0bsampling_id\x18\x02 \x01(\t\x12\x14\n\x07segment\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x12\n\nmatcher_id\x18\x04 \x01(\t\x12\x11\n\tnum_pairs\x18\x05 \x01(\r\x12\x1b\n\x13num_correspondences\x18\x06 \x01(\x04\x12\r\n\x05\x66inal\x18\x07 \x01(\x08\x12\x0e\n\x06\x66\x61iled\x18\x08 \x01(\x08\x42\n\n\x08_segment\"j\n\nPairsReady\x12\x10\n\x08video_id\x18\x01 \x01(\t\x12\x11\n\trecipe_id\x18\x02 \x01(\t\x12\x11\n\tnum_pairs\x18\x03 \x01(\r\x12\x12\n\nnum_shards\x18\x04 \x01(\r\x12\x10\n\x08rejected\x18\x05 \x01(\t\"h\n\x0f\x43heckpointReady\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x04\x12\x0f\n\x07matcher\x18\x03 \x01(\t\x12\x12\n\ncheckpoint\x18\x04 \x01(\t\x12\x12\n\ndataset_id\x18\x05 \x01(\t\"R\n\x0f\x45valuationReady\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x04\x12\x11\n\tbenchmark\x18\x03 \x01(\t\x12\x0e\n\x06report\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,11 +32,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gim.wire.v1.events_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VIDEOREQUESTED']._serialized_start=41
-  _globals['_VIDEOREQUESTED']._serialized_end=73
-  _globals['_SEGMENTREADY']._serialized_start=75
-  _globals['_SEGMENTREADY']._serialized_end=145
-  _globals['_LABELSREADY']._serialized_start=148
-  _globals['_LABELSREADY']._serialized_end=317
-  _globals['_PAIRSREADY']._serialized_start=319
-  _globals['_PAIRSREADY']._serialized_end=425
+  _globals['_VIDEOREQUESTED']._serialized_end=98
+  _globals['_SEGMENTREADY']._serialized_start=100
+  _globals['_SEGMENTREADY']._serialized_end=170
+  _globals['_LABELSREADY']._serialized_start=173
+  _globals['_LABELSREADY']._serialized_end=358
+  _globals['_PAIRSREADY']._serialized_start=360
+  _globals['_PAIRSREADY']._serialized_end=466
+  _globals['_CHECKPOINTREADY']._serialized_start=468
+  _globals['_CHECKPOINTREADY']._serialized_end=572
+  _globals['_EVALUATIONREADY']._serialized_start=574
+  _globals['_EVALUATIONREADY']._serialized_end=656
 # @@protoc_insertion_point(module_scope)

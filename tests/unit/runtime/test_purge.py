@@ -105,7 +105,7 @@ def test_a_second_purge_finds_nothing_and_says_when(filled, store):
 def test_a_youtube_video_and_its_downloads_go(filled, store):
     _, _, other = filled
     result = purge_video(store, store.root, other)
-    assert result.datasets == ["all-00000000"]
+    assert result.made_of.datasets == ["all-00000000"]
     left = [path.relative_to(store.root).as_posix() for path in _naming(store.root, other)]
     assert sorted(left) == sorted([result.record, "datasets/all-00000000/manifest.json"])
 

@@ -3,8 +3,10 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,12 @@ import pytest
 from gim.adapters.bus_sqlite import SqliteBus
 from gim.errors import ConfigError, CorruptObject, InvalidInput, KeyMissing, Unavailable, UnknownMatcher
 from gim.ports.telemetry import NullTelemetry
-from gim.runtime import worker
+from gim.ports.tracing import Span
+from gim.runtime import handling
+from gim.runtime.handling import Handler
 from gim.runtime.outcome import Begun, DrainReport, Outcome
-from gim.runtime.retry import RetryPolicy
-from gim.runtime.worker import drain
+from gim.runtime.retry import Patience, RetryPolicy
+from gim.runtime.worker import drain, serve
 from gim.stages.base import Stage
 from gim.wire import topics
 from gim.wire.topics import Event, parse_event
@@ -99,12 +103,15 @@ def test_hopeless_error_is_dead_at_once_and_the_rest_flows_on(bus: SqliteBus, er
     (dead,) = bus.peek_dead(topics.SEGMENTS)
     assert parse_event(topics.SEGMENTS, dead.value).segment == 1
     assert dead.key == "v/s/1"
-    assert dead.headers == {
+    headers = dict(dead.headers)
+    assert datetime.fromisoformat(headers.pop("died-at")).tzinfo is not None
+    assert headers == {
         "error": error.__name__,
         "message": "the first line",
         "stage": "label",
         "attempts": "1",
         "source-topic": topics.SEGMENTS,
+        "source-partition": "0",
         "source-offset": "2",
     }
 
@@ -297,7 +304,7 @@ def test_drain_waits_for_what_another_has_in_hand(bus: SqliteBus, tmp_path: Path
 
 
 def test_long_work_is_kept_alive(bus: SqliteBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(handling, "_KEEP_ALIVE_SECONDS", 0.1)
     rival = SqliteBus(tmp_path / "bus", lease_seconds=0.5)
     taken = []
 
@@ -327,3 +334,122 @@ def test_bus_that_stays_away_raises_and_loses_nothing(bus: SqliteBus, tmp_path: 
     blocker.close()
     impatient.close()
     assert run(bus, FunctionStage(follow)).outcomes == {"label": {"done": 1}}
+
+
+@dataclass
+class PrecedingStage(FunctionStage):
+    """Others wait for it, so it says when it gives an event up."""
+
+    def give_up(self, event: Event, error: str, message: str) -> Iterator[tuple[str, Event]]:
+        yield event.video_id, LabelsReady(video_id=event.video_id, segment=event.segment, failed=True)
+
+
+def test_whoever_waits_is_told_of_what_was_given_up_before_it_is_dead(bus: SqliteBus) -> None:
+    def fail(event: Event) -> Iterable[tuple[str, Event]]:
+        raise InvalidInput("no")
+
+    publish_segments(bus, 0)
+    assert run(bus, PrecedingStage(fail)).outcomes == {"label": {"dead": 1}}
+    assert [(event.segment, event.failed) for event in published(bus, topics.LABELS)] == [(0, True)]
+
+
+def test_what_is_only_unavailable_is_not_given_up(bus: SqliteBus) -> None:
+    def fail(event: Event) -> Iterable[tuple[str, Event]]:
+        raise Unavailable("away")
+
+    publish_segments(bus, 0)
+    policy = RetryPolicy(first_pause_seconds=0.01, longest_pause_seconds=0.02, unavailable_seconds=0.05)
+    assert run(bus, PrecedingStage(fail), policy=policy).outcomes == {"label": {"dead": 1}}
+    assert published(bus, topics.LABELS) == []
+
+
+def test_a_message_that_nobody_lived_to_finish_is_dead_after_so_many_deliveries(bus: SqliteBus) -> None:
+    publish_segments(bus, 0, 1)
+    for _ in range(3):
+        subscription = bus.subscribe([topics.SEGMENTS], "label")
+        message = subscription.poll(0.0)
+        assert message is not None
+        assert message.key == "v/s/0"
+        subscription.close()
+    policy = RetryPolicy(max_deliveries=3)
+    report = run(bus, FunctionStage(follow), policy=policy)
+    assert report.outcomes == {"label": {"dead": 1, "done": 1}}
+    (letter,) = report.dead_letters
+    assert (letter.error, letter.attempts) == ("WorkerDied", 3)
+
+
+def test_work_that_takes_longer_than_it_may_is_no_longer_spoken_for(
+    bus: SqliteBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling, "_KEEP_ALIVE_SECONDS", 0.05)
+    rival = SqliteBus(tmp_path / "bus", lease_seconds=0.3)
+    taken = []
+
+    def stuck(event: Event) -> Iterable[tuple[str, Event]]:
+        subscription = rival.subscribe([topics.SEGMENTS], "label")
+        message = subscription.poll(20.0)
+        assert message is not None
+        taken.append(message.value)
+        subscription.ack(message)
+        return follow(event)
+
+    publish_segments(bus, 0)
+    run(bus, FunctionStage(stuck, max_seconds=0.2))
+    assert len(taken) == 1
+    rival.close()
+
+
+def _handler(bus: SqliteBus, stop: Callable[[], bool], **more: object) -> Handler:
+    return Handler(bus, Patience(QUICK, stop), NullTelemetry(), **more)
+
+
+def test_serve_works_until_it_is_told_to_stop_and_beats(bus: SqliteBus) -> None:
+    publish_segments(bus, 0, 1, 2)
+    done, beats = [], []
+
+    def handle(event: Event) -> Iterable[tuple[str, Event]]:
+        done.append(event.segment)
+        return follow(event)
+
+    handler = _handler(bus, lambda: len(done) == 2)
+    serve([FunctionStage(handle)], handler, beat=lambda: beats.append(1))
+    assert done == [0, 1]
+    assert len(beats) >= 2
+    assert bus.lag(topics.SEGMENTS, "label") == 1
+
+
+def test_serve_takes_nothing_while_it_may_not_begin(bus: SqliteBus) -> None:
+    publish_segments(bus, 0)
+    asked: list[int] = []
+
+    def may_begin() -> bool:
+        asked.append(len(asked))
+        return False
+
+    serve([FunctionStage(follow)], _handler(bus, lambda: len(asked) > 1), may_begin=may_begin, beat=lambda: None)
+    assert bus.lag(topics.SEGMENTS, "label") == 1
+    assert published(bus, topics.LABELS) == []
+
+
+def test_a_trace_goes_on_in_the_headers_of_what_is_published(bus: SqliteBus) -> None:
+    class Tracing:
+        def __init__(self) -> None:
+            self.came: list[dict[str, str]] = []
+
+        @contextmanager
+        def span(self, name: str, headers: Mapping[str, str], **attributes: str | int) -> Iterator[Span]:
+            self.came.append(dict(headers))
+            yield Span("t", {"traceparent": f"after {headers.get('traceparent', 'nothing')}"})
+
+        def close(self) -> None:
+            pass
+
+    tracing = Tracing()
+    event = SegmentReady(video_id="v", sampling_id="s", segment=0)
+    bus.publish(topics.SEGMENTS, "v", event.SerializeToString(), {"traceparent": "before"})
+    bus.flush()
+    stop = lambda: bool(tracing.came)  # noqa: E731
+    serve([FunctionStage(follow)], _handler(bus, stop, tracing=tracing), beat=lambda: None)
+    message = bus.subscribe([topics.LABELS], "test").poll(0.0)
+    assert message is not None
+    assert (tracing.came[0]["traceparent"], message.headers["traceparent"]) == ("before", "after before")

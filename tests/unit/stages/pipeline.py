@@ -58,6 +58,9 @@ class RecordingStore:
     def list(self, prefix: str = "") -> Iterator[str]:
         return self._store.list(prefix)
 
+    def usage(self, prefix: str = "") -> int:
+        return self._store.usage(prefix)
+
     def delete(self, key: str) -> None:
         self._store.delete(key)
         self.deleted.append(key)
@@ -138,8 +141,8 @@ class Pipeline:
             "standard",
             replace(propagation),
             pairing.base_intervals,
-            matcher_ids=tuple(self.matcher_ids.values()),
-            required_matcher_ids=tuple(self.matcher_ids[name] for name in required),
+            matcher_ids=lambda: self.matcher_ids,
+            required_matchers=required,
             guide_matcher=choose_guide(self.matchers),
             segmenter=segmenter,
             keep_features=keep_features,

@@ -1,0 +1,224 @@
+"""Makes a dataset: takes the finished results of a Store, leaves out what does not belong, fixes the rest by hashes.
+
+A pure function of the store and the settings, whatever the order in which a store lists: videos stand by id, and the
+held-out ones are drawn by a hash of their id, so that a video held out of one dataset is held out of all.
+"""
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from gim import codecs, keys
+from gim.datasets.config import DatasetConfig
+from gim.datasets.manifest import (
+    DatasetManifest,
+    DatasetShard,
+    DatasetVideo,
+    ExcludedVideo,
+    Split,
+    dataset_id_of,
+)
+from gim.datasets.verify import THREADS, shard_fault
+from gim.errors import CorruptObject, InvalidInput, KeyMissing
+from gim.export.selection import Condition, parse_condition
+from gim.ports.store import Store
+from gim.records import PairIndex, PairsManifest, Teacher, VideoMeta
+from gim.weights.files import is_permissive_licence
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltDataset:
+    """What came of a build."""
+
+    manifest: DatasetManifest
+    status: Literal["built", "present", "too_small"]  # present: it was there before; too_small: nothing was stored
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    video: DatasetVideo
+    teachers: tuple[Teacher, ...]
+
+
+class _LeftOut(Exception):
+    """A video does not belong: why, as an `ExcludedVideo` has it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+
+
+def build_dataset(store: Store, config: DatasetConfig) -> BuiltDataset:
+    """Make the dataset of these settings and store its manifest, unless it is there or has too few pairs.
+
+    Raises:
+        InvalidInput: a name, a condition or a video that makes no sense here; a video with results of several recipes
+            and no choice among them; with `damaged = refuse`, a damaged one.
+        Unavailable: the store cannot be reached.
+    """
+    manifest = plan_dataset(store, config)
+    if not manifest.videos or manifest.num_pairs < config.min_pairs:
+        return BuiltDataset(manifest, "too_small")
+    key = keys.dataset_manifest(manifest.dataset_id)
+    is_new = store.put(key, codecs.to_json(manifest), if_absent=True)
+    return BuiltDataset(manifest, "built" if is_new else "present")
+
+
+def plan_dataset(store: Store, config: DatasetConfig) -> DatasetManifest:
+    """The manifest that `build_dataset` would store; nothing is written.
+
+    Raises:
+        InvalidInput, Unavailable: as for `build_dataset`.
+    """
+    if "/" in keys.validate_key(config.name):
+        raise InvalidInput(f"dataset {config.name!r}: a name has no slash")
+    conditions = [parse_condition(text) for text in config.where]
+    chosen = _chosen_results(store, config)
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="dataset") as executor:
+        found = list(executor.map(lambda result: _consider(store, config, conditions, *result), chosen))
+    taken = [item for item in found if isinstance(item, _Taken)]
+    videos = [item.video for item in taken]
+    teachers = {codecs.to_json(teacher): teacher for item in taken for teacher in item.teachers}
+    counts: Counter[Split] = Counter()
+    for video in videos:
+        counts[video.split] += video.num_pairs
+    manifest = DatasetManifest(
+        dataset_id="",
+        name=config.name,
+        where=tuple(sorted({f"{item.field}{item.sign}{item.value!r}" for item in conditions})),
+        permissive_only=config.permissive_only,
+        held_out_share=config.held_out_share,
+        held_out_seed=config.held_out_seed,
+        num_pairs=counts["train"],
+        num_held_out_pairs=counts["held_out"],
+        recipe_ids=sorted({video.recipe_id for video in videos}),
+        teachers=tuple(teacher for _, teacher in sorted(teachers.items())),
+        videos=videos,
+        excluded=[item for item in found if isinstance(item, ExcludedVideo)],
+    )
+    return dataclasses.replace(manifest, dataset_id=dataset_id_of(manifest))
+
+
+def split_of(video_id: str, share: float, seed: int) -> Split:
+    """Whether a video is held out of training; says the same of it whatever other videos there are."""
+    drawn = int.from_bytes(hashlib.sha256(f"{seed}/{video_id}".encode()).digest()[:8]) / 2**64
+    return "held_out" if drawn < share else "train"
+
+
+def _chosen_results(store: Store, config: DatasetConfig) -> list[tuple[str, str]]:
+    """The (video id, recipe id) to consider, by video; no recipe id: the video has none of those asked for."""
+    recipes: dict[str, list[str]] = {}
+    for key in store.list("pairs/"):
+        parts = key.split("/")
+        if len(parts) == 4 and parts[3] == "manifest.json":
+            recipes.setdefault(parts[1], []).append(parts[2])
+    wanted = sorted(set(config.videos) or recipes)
+    for video_id in wanted:
+        if keys.validate_video_id(video_id) not in recipes:
+            raise InvalidInput(f"{video_id} has no finished result in this store; see `gim ls`")
+    # A purged video is not even named: nothing of it is to be found but the record of its purge.
+    there = [video_id for video_id in wanted if not store.exists(keys.purge_mark(video_id))]
+    return [(video_id, _recipe_of(video_id, sorted(recipes[video_id]), config.recipes)) for video_id in there]
+
+
+def _recipe_of(video_id: str, there: Sequence[str], preferred: Sequence[str]) -> str:
+    """The one result of a video that is taken."""
+    for wanted in preferred or [""]:
+        found = [recipe_id for recipe_id in there if wanted in ("", recipe_id, recipe_id.rpartition("-")[0])]
+        if len(found) > 1:
+            raise InvalidInput(
+                f"{video_id} has results of {len(found)} recipes, {', '.join(found)}: choose by dataset.recipes, "
+                "the preferred one first"
+            )
+        if found:
+            return found[0]
+    return ""
+
+
+def _consider(
+    store: Store, config: DatasetConfig, conditions: Sequence[Condition], video_id: str, recipe_id: str
+) -> _Taken | ExcludedVideo:
+    """What one video brings, or why it stays out."""
+    try:
+        if not recipe_id:
+            raise _LeftOut("recipe", f"has no result of {', '.join(config.recipes)}")
+        return _take(store, config, conditions, video_id, recipe_id)
+    except _LeftOut as left_out:
+        reason, detail = left_out.args
+    except (CorruptObject, KeyMissing) as error:
+        reason, detail = "damaged", str(error)
+    if reason == "damaged" and config.damaged == "refuse":
+        raise InvalidInput(f"{video_id}, {recipe_id}: {detail}; see `gim reconcile --verify`")
+    return ExcludedVideo(video_id, recipe_id, reason, detail)
+
+
+def _take(
+    store: Store, config: DatasetConfig, conditions: Sequence[Condition], video_id: str, recipe_id: str
+) -> _Taken:
+    result = codecs.from_json(PairsManifest, store.get(keys.pairs_manifest(video_id, recipe_id)))
+    if (result.video_id, result.recipe_id) != (video_id, recipe_id):
+        raise _LeftOut("damaged", f"its manifest speaks of {result.video_id}, {result.recipe_id}")
+    if not result.num_pairs:
+        raise _LeftOut("no_pairs", result.rejected)
+    if not store.exists(keys.video_meta(video_id)):
+        raise _LeftOut("no_meta", "the store does not know where it came from")
+    meta = codecs.from_json(VideoMeta, store.get(keys.video_meta(video_id)))
+    if config.permissive_only and (obstacle := _obstacle(result)):
+        raise _LeftOut("licence", obstacle)
+    shards = _wanted_shards(store, result, conditions)
+    if not shards:
+        raise _LeftOut("conditions", f"none of {result.num_pairs} pairs meets them")
+    for shard in shards:
+        if fault := shard_fault(store, shard, config.verify):
+            raise _LeftOut("damaged", fault)
+    origin = meta.provenance
+    return _Taken(
+        DatasetVideo(
+            video_id=video_id,
+            recipe_id=recipe_id,
+            split=split_of(video_id, config.held_out_share, config.held_out_seed),
+            sha256=meta.sha256,
+            licence=origin.licence,
+            licence_from=origin.licence_from,
+            uploader=origin.uploader,
+            source=origin.resolved,
+            num_pairs=sum(shard.num_pairs for shard in shards),
+            shards=shards,
+        ),
+        result.teachers,
+    )
+
+
+def _wanted_shards(store: Store, result: PairsManifest, conditions: Sequence[Condition]) -> list[DatasetShard]:
+    """The shards with a pair that meets all conditions, in order."""
+    index = codecs.from_json(PairIndex, store.get(keys.pairs_index(result.video_id, result.recipe_id)))
+    stored = Counter(entry.shard for entry in index.pairs)
+    wanted = Counter(
+        entry.shard for entry in index.pairs if all(condition.holds(entry.quality) for condition in conditions)
+    )
+    listed = {number: shard.num_pairs for number, shard in enumerate(result.shards)}
+    expected_keys = [keys.pairs_shard(result.video_id, result.recipe_id, number) for number in listed]
+    is_own = (index.video_id, index.recipe_id) == (result.video_id, result.recipe_id)
+    if not is_own or stored != listed or [shard.key for shard in result.shards] != expected_keys:
+        raise _LeftOut("damaged", "its index and its manifest disagree")
+    return [
+        DatasetShard(shard.key, shard.sha256, shard.num_bytes, wanted[number], shard.num_pairs)
+        for number, shard in enumerate(result.shards)
+        if wanted[number]
+    ]
+
+
+def _obstacle(result: PairsManifest) -> str:
+    """Whose licence is in the way of any use of a result's labels; empty when nobody's is."""
+    if len(result.teachers) != len(result.matcher_ids):
+        return "which weights its labels were made with was not recorded"
+    for teacher in result.teachers:
+        if not is_permissive_licence(teacher.licence):
+            return f"matcher {teacher.matcher}: {teacher.licence}"
+        for weights in (*teacher.weights, *teacher.segmenter_weights):
+            if not is_permissive_licence(weights.licence):
+                return f"weights {weights.name}: {weights.licence}"
+    return ""

@@ -1,0 +1,119 @@
+"""Which stages each service runs, and what it runs beside them."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gim.matchers import registry
+from gim.matchers.base import Matcher, SparseMatcher
+from gim.matchers.network import ModelResources
+from gim.ports.bus import Bus
+from gim.ports.store import Store
+from gim.ports.telemetry import Telemetry
+from gim.ports.tracing import Tracing
+from gim.runtime.pressure import Pressure
+from gim.runtime.wiring import guide_name, ingest_stage, load_matchers, load_segmenter, propagate_stage
+from gim.settings import Settings
+from gim.stages.base import Stage
+from gim.stages.deployed import deployed_labels_id
+from gim.stages.evaluate import EvaluateStage
+from gim.stages.label import LabelStage
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a service is built from."""
+
+    settings: Settings
+    store: Store
+    bus: Bus
+    telemetry: Telemetry
+    tracing: Tracing
+    executor: Executor
+    threads: int  # of the executor, and of decoding
+    work_dir: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a service does."""
+
+    stages: Sequence[Stage]
+    beside: Sequence[AbstractContextManager[object]] = ()  # entered before the first message, left after the last
+    pressure: Pressure | None = None  # what it waits for before it takes another message
+
+
+def downloader(parts: Parts) -> Work:
+    """Requested videos become frames and segments; held back while labelling lags or space runs short."""
+    pressure = Pressure(parts.settings, parts.store, parts.bus, parts.work_dir)
+    stage = ingest_stage(parts.settings, parts.store, parts.telemetry, parts.threads, parts.work_dir)
+    return Work([stage], pressure=pressure)
+
+
+def matcher(parts: Parts) -> Work:
+    """Segments become base labels, and whoever asks over gRPC gets matches, both by the same loaded models."""
+    from gim.rpc.server import serving  # noqa: PLC0415 - on use
+
+    settings = parts.settings
+    matchers = load_matchers(settings)
+    segmenter = load_segmenter(settings)
+    stages = [
+        LabelStage(
+            parts.store,
+            each,
+            settings.pairing,
+            executor=parts.executor,
+            telemetry=parts.telemetry,
+            segmenter=segmenter,
+        )
+        for each in matchers
+    ]
+    for name, stage in zip(settings.matchers, stages, strict=True):
+        stage.announce(name)
+    grace_seconds = settings.service.grace_seconds
+    server = serving(matchers, parts.store, settings.rpc, parts.telemetry, parts.tracing, grace_seconds=grace_seconds)
+    return Work(stages, [server])
+
+
+def propagator(parts: Parts) -> Work:
+    """Base labels become long-baseline training pairs. Loads no network: the matchers say what they are called."""
+    settings, store = parts.settings, parts.store
+    stage = propagate_stage(
+        settings,
+        store,
+        parts.telemetry,
+        parts.executor,
+        matcher_ids=lambda: {name: deployed_labels_id(store, name) for name in settings.matchers},
+        guide_matcher=_guide(settings),
+        segmenter=load_segmenter(settings),
+    )
+    return Work([stage])
+
+
+def evaluator(parts: Parts) -> Work:
+    """Checkpoints become reports on the benchmarks of the store."""
+    settings = parts.settings
+    stage = EvaluateStage(
+        parts.store,
+        matcher_settings=settings.matcher,
+        resources=ModelResources(settings.inference, settings.weights),
+        benchmarks=settings.evaluation.benchmarks,
+        executor=parts.executor,
+        telemetry=parts.telemetry,
+        work_dir=parts.work_dir,
+    )
+    return Work([stage])
+
+
+def _guide(settings: Settings) -> SparseMatcher | None:
+    """The matcher whose features guide re-matching, as `choose_guide` chooses it among loaded ones."""
+    name = guide_name(settings.matchers)
+    if name is None:
+        return None
+    loaded: Matcher = registry.load_matcher(
+        name, settings.matcher.get(name), ModelResources(settings.inference, settings.weights)
+    )
+    assert isinstance(loaded, SparseMatcher)
+    return loaded

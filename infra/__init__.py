@@ -1,0 +1,1 @@
+"""Real servers for development and tests, without docker: see infra/README.md."""

@@ -1,0 +1,73 @@
+"""The trainer's job and the evaluator work on a real MinIO with no more rights than `access.toml` gives them."""
+
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gim import codecs, keys
+from gim.adapters.s3.store import MinioStore
+from gim.datasets.config import DatasetConfig
+from gim.datasets.manifest import dataset_ids
+from gim.errors import ConfigError
+from gim.evaluation.benchmark import put_benchmark
+from gim.matchers.network import ModelResources
+from gim.ports.telemetry import NullTelemetry
+from gim.runtime.access import read_access
+from gim.runtime.dataset_job import run_dataset_job
+from gim.runtime.logs import make_log
+from gim.settings import Settings
+from gim.stages.evaluate import EvaluateStage, EvaluationReport
+from gim.wire.v1.events_pb2 import CheckpointReady, EvaluationReady
+from tests.finished_pairs import finish
+from tests.integration.test_access_s3 import SERVICES, Bucket
+from tests.posed_scene import write_scene
+from tests.servers import S3Server
+
+
+@pytest.fixture
+def bucket(minio_server: S3Server, unique: str) -> Iterator[Bucket]:
+    with closing(Bucket(minio_server, unique)) as made:
+        yield made
+
+
+def test_the_trainer_builds_a_dataset_and_never_sees_a_film(bucket: Bucket) -> None:
+    video_id = finish(bucket.root, 0)
+    bucket.root.put(keys.video_source(video_id, "mp4"), b"the film")
+    purged = finish(bucket.root, 1)
+    bucket.root.put(keys.purge_mark(purged), b"{}")
+    user = bucket.user(read_access(SERVICES, "trainer"))
+    stream = io.StringIO()
+    config = DatasetConfig(held_out_share=0)
+    settings = replace(Settings(), store=f"s3://{bucket.name}", s3=user, dataset=config)
+    for event in ("dataset_built", "dataset_present"):
+        assert run_dataset_job(settings, make_log(stream, "json")) == 0
+        last = json.loads(stream.getvalue().splitlines()[-1])
+        assert (last["event"], last["videos"], [last["dataset"]]) == (event, 1, dataset_ids(bucket.root))
+    with closing(MinioStore(user, bucket.name)) as store:
+        with pytest.raises(ConfigError, match="access denied"):
+            store.get(keys.video_source(video_id, "mp4"))
+
+
+def test_the_evaluator_scores_a_checkpoint(bucket: Bucket, tmp_path: Path) -> None:
+    put_benchmark(bucket.root, "room", write_scene(tmp_path / "room", num_pairs=1))
+    user = bucket.user(read_access(SERVICES, "evaluator"))
+    with closing(MinioStore(user, bucket.name)) as store, ThreadPoolExecutor(1) as executor:
+        stage = EvaluateStage(
+            store,
+            matcher_settings={"rootsift": {"max_keypoints": 500}},
+            resources=ModelResources(),
+            executor=executor,
+            telemetry=NullTelemetry(),
+        )
+        ready = CheckpointReady(run_id="sift", step=1, matcher="rootsift")
+        first, second = (list(stage.handle(ready)) for _ in range(2))
+    assert first == second
+    ((_, event),) = first
+    assert isinstance(event, EvaluationReady)
+    assert codecs.from_json(EvaluationReport, bucket.root.get(event.report)).scores.num_pairs == 1
