@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from infra.development import NAMES, SERVERS, Development, Status
 from infra.during import run_during, stop_unused
+from infra.environment import exports
 from infra.errors import InfraError
 from infra.state import RUN, TOOLS
 from infra.tools import ALL, install
@@ -58,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         "--unused", action="store_true", help="only those that `during` started and left when it was killed"
     )
     add("status", _status, "show servers; exit code 0 when all of them are up", NAMES)
+    environment = commands.add_parser("env", help='print what gim needs to use them: eval "$(python -m infra env)"')
+    environment.set_defaults(action=_env)
     add("during", _during, "run a program while servers are up: NAME... -- PROGRAM ARGUMENT...", NAMES)
     return parser
 
@@ -89,6 +92,11 @@ def _status(options: argparse.Namespace, development: Development) -> int:
     for row in rows:
         print(_row(row))
     return 0 if all(row.is_up for row in rows) else _FAILED
+
+
+def _env(options: argparse.Namespace, _: Development) -> int:
+    print("\n".join(exports(options.run)))
+    return 0
 
 
 def _during(options: argparse.Namespace, development: Development) -> int:
