@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -213,15 +214,34 @@ def remove_topics(kafka: KafkaConfig) -> None:
 
 
 def remove_bucket(server: S3Server, bucket: str) -> None:
+    """Remove a bucket with all versions of all it holds."""
+    client = _client(server)
+    for item in client.list_objects(bucket_name=bucket, recursive=True, include_version=server.name == "minio"):
+        client.remove_object(bucket_name=bucket, object_name=str(item.object_name), version_id=item.version_id)
+    client.remove_bucket(bucket_name=bucket)
+
+
+def keep_versions(server: S3Server, bucket: str) -> None:
+    """Have the server remember every write from now on, so that `count_writes` can tell."""
+    from minio.commonconfig import ENABLED
+    from minio.versioningconfig import VersioningConfig
+
+    _client(server).set_bucket_versioning(bucket_name=bucket, config=VersioningConfig(ENABLED))
+
+
+def count_writes(server: S3Server, bucket: str, prefix: str) -> Counter[str]:
+    """How often each object below a prefix was written since `keep_versions`."""
+    found = _client(server).list_objects(bucket_name=bucket, prefix=prefix, recursive=True, include_version=True)
+    return Counter(str(item.object_name) for item in found if not item.is_delete_marker)
+
+
+def _client(server: S3Server) -> Any:
     from minio import Minio
 
     host = server.endpoint.partition("://")[2]
-    client = Minio(
+    return Minio(
         endpoint=host, access_key=server.access_key, secret_key=server.secret_key, secure=False, region=server.region
     )
-    for item in client.list_objects(bucket_name=bucket, recursive=True):
-        client.remove_object(bucket_name=bucket, object_name=str(item.object_name))
-    client.remove_bucket(bucket_name=bucket)
 
 
 def wait_for(look: Callable[[], T], what: str, seconds: float = PATIENT_SECONDS) -> T:

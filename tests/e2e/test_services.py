@@ -3,6 +3,7 @@
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pytest
 from gim.adapters.store_file import FileStore
 from gim.wire import topics
 from gim.wire.v1 import events_pb2
-from tests.e2e.cluster import Cluster, cluster, results_of, wait_for
+from tests.e2e.cluster import Cluster, cluster, count_writes, keep_versions, results_of, wait_for
 from tests.e2e.commands import run_gim
 from tests.servers import S3Server, s3_server_of
 from tests.synthetic import small_clip
@@ -87,9 +88,11 @@ def test_services_make_the_bytes_of_one_machine(
 
 @pytest.mark.slow
 def test_services_killed_at_random_moments_leave_the_bytes_of_an_undisturbed_run(
-    three_clips: Undisturbed, system: Cluster
+    three_clips: Undisturbed, system: Cluster, minio_server: S3Server, unique: str
 ) -> None:
+    keep_versions(minio_server, unique)
     dice = random.Random(2402)
+    kills: Counter[str] = Counter()
     running = {name: system.start(name) for name in SERVICES}
     system.publish(*three_clips.clips)
     half_done = 0
@@ -98,12 +101,17 @@ def test_services_killed_at_random_moments_leave_the_bytes_of_an_undisturbed_run
         time.sleep(dice.uniform(0.0, 2.0))
         victim = dice.choice(SERVICES)
         running[victim].kill()
+        kills[victim] += 1
         half_done += len(system.finished()) < len(three_clips.clips)
         running[victim] = system.start(victim)
     assert half_done >= NUM_KILLS // 4, "the work was done before the killing was"
     system.wait_finished(len(three_clips.clips))
     system.wait_idle()
     three_clips.assert_equal(system)
+    # Nothing was done twice, but for what was in hand when its worker was killed: one segment, or one video's shards.
+    labels = count_writes(minio_server, unique, "labels/")
+    assert labels.total() - len(labels) <= kills["matcher"]
+    assert max(count_writes(minio_server, unique, "pairs/").values()) <= 1 + kills["propagator"]
     with closing(system.bus()) as bus:
         assert [letter for topic in topics.ALL for letter in bus.read(f"{topic}{topics.DEAD_SUFFIX}")] == []
 
