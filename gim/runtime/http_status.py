@@ -17,6 +17,7 @@ Exposition = Callable[[str], tuple[bytes, str]]  # what a client accepts -> the 
 
 _TEXT = "text/plain; charset=utf-8"
 _MAX_HEAD_BYTES = 8192
+_CLOSE_SECONDS = 0.05  # between two looks for connections that have come meanwhile
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -135,8 +136,14 @@ class StatusServer:
         server = await asyncio.start_server(self._converse, sock=listener, limit=_MAX_HEAD_BYTES)
         async with server:
             await self._closing.wait()
-            for writer in self._open:
-                writer.transport.abort()
+            # Nobody is accepted any more; whoever is being accepted just now needs the server open for a moment yet.
+            asyncio.get_running_loop().remove_reader(listener)
+            await asyncio.sleep(0)
+            while conversations := asyncio.all_tasks() - {asyncio.current_task()}:
+                for writer in self._open:
+                    writer.transport.abort()
+                await asyncio.wait(conversations, timeout=_CLOSE_SECONDS)
+            await asyncio.sleep(0)  # their transports let go of the sockets
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request and its answer, however little of it arrives."""

@@ -1,5 +1,6 @@
 """The HTTP side of a service: its answers over real sockets, and that nobody can keep it from answering others."""
 
+import gc
 import http.client
 import socket
 import threading
@@ -202,3 +203,11 @@ def test_a_port_that_is_taken_is_told_in_one_line():
         with pytest.raises(Unavailable, match=rf"127\.0\.0\.1:{server.port}: .*service\.http_port") as raised:
             StatusServer(Status(), "127.0.0.1", server.port)
         assert "\n" not in str(raised.value)
+
+
+def test_closing_leaves_no_socket_of_whoever_connects_just_then():
+    for _ in range(200):
+        server = StatusServer(Status(), "127.0.0.1", 0)
+        with closing(socket.create_connection(("127.0.0.1", server.port))):
+            server.close()
+    gc.collect()  # a socket that was left warns now, and a warning is an error
