@@ -139,14 +139,6 @@ class SqliteBus:
             rows = self._file.execute("SELECT topic, COUNT(*) FROM messages GROUP BY topic ORDER BY topic").fetchall()
         return dict(rows)
 
-    def peek_dead(self, topic: str) -> list[Message]:
-        """The dead letters of `topic`, oldest first; nothing is acknowledged."""
-        with self._file.reading():
-            rows = self._file.execute(
-                "SELECT topic, key, value, headers, offset FROM messages WHERE topic = ? ORDER BY offset", topic + DEAD
-            ).fetchall()
-        return [Message(name, key, value, json.loads(headers), offset) for name, key, value, headers, offset in rows]
-
     def bury(self, topic: str, offset: int, group: str, headers: Mapping[str, str]) -> bool:
         """Make a message dead for a group from outside, even while a consumer has it in hand.
 

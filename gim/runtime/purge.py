@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from gim import codecs, keys
+from gim.datasets.manifest import datasets_with
 from gim.errors import InvalidInput, KeyMissing, Unavailable
 from gim.ports.store import Store
 from gim.runtime.run_folder import remove_ended_runs, running_runs
@@ -105,14 +106,14 @@ def is_description(key: str) -> bool:
 
 def made_of(store: Store, video_id: str) -> MadeOf:
     """What names the video, or was made from what names it."""
-    datasets = {key.split("/")[1] for key in _manifests(store, keys.datasets_prefix()) if _names(store, key, video_id)}
+    datasets = datasets_with(store, video_id)
     checkpoints = [
         key.removeprefix(keys.checkpoints_prefix()).removesuffix("/manifest.json")
         for key in _manifests(store, keys.checkpoints_prefix())
         if _dataset_of(store, key) in datasets
     ]
     reports = [key for checkpoint in checkpoints for key in store.list(f"reports/{checkpoint}/")]
-    return MadeOf(sorted(datasets), checkpoints, [key for key in reports if key.endswith("/report.json")])
+    return MadeOf(datasets, checkpoints, [key for key in reports if key.endswith("/report.json")])
 
 
 def purge_video(
@@ -240,10 +241,6 @@ def _refuse_while_running(store_root: Path) -> None:
 
 def _manifests(store: Store, prefix: str) -> list[str]:
     return [key for key in store.list(prefix) if key.endswith("/manifest.json")]
-
-
-def _names(store: Store, key: str, video_id: str) -> bool:
-    return video_id.encode() in store.get(key)
 
 
 def _dataset_of(store: Store, key: str) -> str:

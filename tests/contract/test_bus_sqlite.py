@@ -104,7 +104,7 @@ def test_late_dead_letter_is_not_written_twice(path: Path) -> None:
     lost, found = take(silent), take(other)
     silent.dead_letter(lost, {"error": "late"})
     other.dead_letter(found, {"error": "first"})
-    assert [letter.headers["error"] for letter in quick.peek_dead("t")] == ["first"]
+    assert [letter.headers["error"] for letter in quick.read("t.dead")] == ["first"]
     slow.close()
     quick.close()
 
@@ -132,7 +132,7 @@ def test_bury_takes_a_message_even_out_of_a_hand(bus: SqliteBus) -> None:
     assert bus.bury("t", message.offset, "g", {"error": "WorkerDied"}) is False
     subscription.ack(message)
     assert take_all(subscription) == ["a:2"]
-    assert [(letter.value, letter.headers) for letter in bus.peek_dead("t")] == [(b"1", {"error": "WorkerDied"})]
+    assert [(letter.value, letter.headers) for letter in bus.read("t.dead")] == [(b"1", {"error": "WorkerDied"})]
 
 
 def test_compact_drops_what_every_group_has_and_keeps_the_rest(bus: SqliteBus, path: Path) -> None:

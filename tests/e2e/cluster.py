@@ -20,6 +20,7 @@ from gim.adapters.kafka.config import KafkaConfig
 from gim.adapters.s3.config import S3Config
 from gim.ports.bus import Bus
 from gim.ports.store import Store
+from gim.runtime.cluster import groups_of
 from gim.runtime.opening import open_bus, open_store
 from gim.settings import Settings
 from gim.wire import topics
@@ -133,8 +134,7 @@ class Cluster:
 
     def wait_idle(self, seconds: float = PATIENT_SECONDS) -> None:
         """Wait until nobody has anything left to do."""
-        groups = [(topics.INGEST, "ingest"), (topics.LABELS, "propagate")]
-        groups += [(topics.SEGMENTS, f"label-{name}") for name in self.settings.matchers]
+        groups = groups_of(self.settings)
         with closing(self.bus()) as bus:
             wait_for(lambda: not any(bus.lag(topic, group) for topic, group in groups), "an idle system", seconds)
 

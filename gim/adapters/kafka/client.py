@@ -10,7 +10,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient
@@ -21,6 +20,7 @@ from kafka.net.selector import NetworkSelector
 from gim.adapters.kafka.config import KafkaConfig
 from gim.adapters.kafka.login import find_login_fault
 from gim.adapters.kafka.tls import find_tls_fault, tls_context
+from gim.adapters.secret_file import read_secret
 from gim.errors import ConfigError, GimError, InvalidInput, Unavailable
 
 Result = TypeVar("Result")
@@ -235,10 +235,4 @@ def _read_password(config: KafkaConfig) -> str:
         raise ConfigError(
             f"kafka.security_protocol {config.security_protocol} needs kafka.sasl_username and kafka.sasl_password_file"
         )
-    try:
-        lines = Path(config.sasl_password_file).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"kafka.sasl_password_file {config.sasl_password_file}: cannot be read") from error
-    if not lines or not lines[0]:
-        raise ConfigError(f"kafka.sasl_password_file {config.sasl_password_file}: its first line is empty")
-    return _Password(lines[0])
+    return _Password(read_secret("kafka.sasl_password_file", config.sasl_password_file))

@@ -5,7 +5,6 @@ whole videos. Redirects are not followed: they would carry signed requests to ot
 """
 
 import ssl
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import urllib3
@@ -17,6 +16,7 @@ from urllib3.response import BaseHTTPResponse
 
 from gim.adapters.s3.config import S3Config
 from gim.adapters.s3.errors import TornBody
+from gim.adapters.secret_file import read_secret
 from gim.errors import ConfigError
 
 MIN_PART_BYTES = 5 * 2**20  # S3's rule, for all parts but the last
@@ -151,10 +151,7 @@ def _trust(ca_file: str) -> ssl.SSLContext:
 
 def _secret(name: str, value: str, file: str) -> str:
     if file:
-        try:
-            value = Path(file).read_text(encoding="utf-8").partition("\n")[0].strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"s3.{name}_file {file}: {getattr(error, 'strerror', '') or 'not a text'}") from error
+        value = read_secret(f"s3.{name}_file", file).strip()
     if not value:
         raise ConfigError(f"s3.{name} is empty: set s3.{name}_file, or s3.{name}")
     return value

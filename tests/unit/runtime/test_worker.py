@@ -100,7 +100,7 @@ def test_hopeless_error_is_dead_at_once_and_the_rest_flows_on(bus: SqliteBus, er
     assert report.outcomes == {"label": {"done": 2, "dead": 1}}
     (letter,) = report.dead_letters
     assert (letter.subject, letter.error, letter.message, letter.stack) == ("v", error.__name__, "the first line", "")
-    (dead,) = bus.peek_dead(topics.SEGMENTS)
+    (dead,) = list(bus.read(f"{topics.SEGMENTS}.dead"))
     assert parse_event(topics.SEGMENTS, dead.value).segment == 1
     assert dead.key == "v/s/1"
     headers = dict(dead.headers)
@@ -128,7 +128,7 @@ def test_bug_gets_three_attempts_then_is_dead_with_its_stack(bus: SqliteBus, err
     publish_segments(bus, 0)
     report = run(bus, FunctionStage(handle))
     assert attempts == [0, 0, 0]
-    (dead,) = bus.peek_dead(topics.SEGMENTS)
+    (dead,) = list(bus.read(f"{topics.SEGMENTS}.dead"))
     assert (dead.headers["error"], dead.headers["attempts"]) == (type(error).__name__, "3")
     assert "in handle" in dead.headers["stack"]
     assert report.dead_letters[0].stack == dead.headers["stack"]
@@ -161,7 +161,7 @@ def test_unavailable_is_waited_for_and_never_dead(bus: SqliteBus) -> None:
     publish_segments(bus, 0)
     assert run(bus, FunctionStage(handle)).outcomes == {"label": {"done": 1}}
     assert len(attempts) == 8
-    assert bus.peek_dead(topics.SEGMENTS) == []
+    assert list(bus.read(f"{topics.SEGMENTS}.dead")) == []
 
 
 def away(_: Event) -> Iterable[tuple[str, Event]]:
@@ -199,7 +199,7 @@ def test_malformed_message_is_dead_and_a_bare_id_is_not(bus: SqliteBus) -> None:
     report = run(bus, FunctionStage(ingest, topics.INGEST, "ingest", "ingest"), FunctionStage(follow))
     assert report.outcomes == {"ingest": {"done": 1}, "label": {"dead": 1}}
     assert seen == [VideoRequested(source="dQw4w9WgXcQ")]
-    assert bus.peek_dead(topics.SEGMENTS)[0].value == b"\xff\xff\xff"
+    assert next(bus.read(f"{topics.SEGMENTS}.dead")).value == b"\xff\xff\xff"
 
 
 def test_last_stage_works_first(bus: SqliteBus) -> None:
