@@ -45,10 +45,18 @@ class Handler:
     attempting: Callable[[Stage], None] = lambda _: None  # told of every attempt at one
     purges: PurgeGuard | None = None  # where a video may be purged while messages about it are still to come
 
-    def handle(self, stage: Stage, subscription: Subscription, message: Message) -> Outcome:
+    def handle(
+        self, stage: Stage, subscription: Subscription, message: Message, *, beside: Sequence[Subscription] = ()
+    ) -> Outcome:
         """Do the work of one message to its end: published and acknowledged, dead, or given up because of a stop.
 
         What the stage yields is published only when it has yielded all of it, so an attempt that fails leaves no trace.
+
+        Args:
+            stage: whose message it is.
+            subscription: that handed it out.
+            message: in hand.
+            beside: further subscriptions of the same worker, which it cannot poll meanwhile: they are kept alive.
 
         Raises:
             Unavailable: the bus itself stayed away for longer than the policy allows; the message comes back.
@@ -65,7 +73,7 @@ class Handler:
             message.partition,
         )
         self.observe(begun)
-        with _kept_alive(subscription, stage.max_seconds) as begin_attempt:
+        with _kept_alive([subscription, *beside], stage.max_seconds) as begin_attempt:
             try:
                 with self.tracing.span(stage.name, message.headers, **_attributes(stage, message, event)) as span:
                     produced = self._produce(stage, event, message, begin_attempt)
@@ -248,7 +256,7 @@ def _video_id(event: Event | InvalidInput, produced: Sequence[tuple[str, Event]]
 
 
 @contextmanager
-def _kept_alive(subscription: Subscription, max_seconds: float) -> Iterator[Callable[[], None]]:
+def _kept_alive(subscriptions: Sequence[Subscription], max_seconds: float) -> Iterator[Callable[[], None]]:
     """Tell the bus every few seconds that the work goes on, from a thread, for as long as the block runs.
 
     An attempt that takes longer than it may is taken for stuck: it is no longer spoken for, and goes to another worker.
@@ -261,8 +269,9 @@ def _kept_alive(subscription: Subscription, max_seconds: float) -> Iterator[Call
 
     def keep_alive() -> None:
         if time.monotonic() - began[0] < max_seconds:
-            with suppress(Unavailable):  # the next beat tries again; a lost lease only repeats work
-                subscription.keep_alive()
+            for subscription in subscriptions:
+                with suppress(Unavailable):  # the next beat tries again; a lost lease only repeats work
+                    subscription.keep_alive()
 
     with beating(keep_alive, _KEEP_ALIVE_SECONDS, "keep-alive"):
         yield begin

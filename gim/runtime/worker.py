@@ -62,7 +62,7 @@ def drain(
                 time.sleep(_IDLE_SECONDS)
                 continue
             stage, subscription, message = found
-            outcome = handler.handle(stage, subscription, message)
+            outcome = handler.handle(stage, subscription, message, beside=_beside(posts, subscription))
             report.add(outcome)
             if outcome.published:
                 video_id = "" if stage is stages[-1] else outcome.video_id
@@ -95,7 +95,7 @@ def serve(
                     continue
                 message = patience.call("bus", partial(subscription.poll, _POLL_SECONDS / len(posts)))
                 if message is not None:
-                    handler.handle(stage, subscription, message)
+                    handler.handle(stage, subscription, message, beside=_beside(posts, subscription))
                 if patience.stop():
                     break
 
@@ -107,6 +107,11 @@ def _subscribed(stages: Sequence[Stage], bus: Bus) -> Iterator[_Posts]:
         for _, subscription in posts:
             leaving.callback(subscription.close)
         yield posts
+
+
+def _beside(posts: _Posts, subscription: Subscription) -> list[Subscription]:
+    """The other posts' subscriptions: silent while this one's message is worked on, they would leave their groups."""
+    return [other for _, other in posts if other is not subscription]
 
 
 def _take(posts: _Posts, video_id: str) -> tuple[Stage, Subscription, Message] | None:

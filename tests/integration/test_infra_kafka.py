@@ -3,9 +3,11 @@
 from contextlib import closing
 
 import pytest
+from kafka.admin import ConfigResource, ConfigResourceType
 
 import infra.kafka
 from gim.adapters.kafka.bus import KafkaBus
+from gim.adapters.kafka.client import Control
 from gim.adapters.kafka.config import KafkaConfig
 from gim.adapters.kafka.topics import ensure_topics
 from gim.errors import ConfigError
@@ -31,6 +33,13 @@ def numbers_in(bus):
     return sorted(int(message.value) for message in bus.read(TOPIC))
 
 
+def settings_of(config, topics, name):
+    with closing(Control(config, "test")) as control:
+        resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+        described = control.ask(lambda admin: admin.describe_configs(resources, config_filter="all"))["topic"]
+    return [described[topic][name]["value"] for topic in topics]
+
+
 def test_a_broker_that_is_killed_comes_back_with_its_messages(own_kafka):
     cluster = own_kafka()
     config = config_of(cluster.bootstrap_servers)
@@ -50,6 +59,7 @@ def test_of_three_brokers_one_may_be_lost_and_comes_back(own_kafka):
     cluster = own_kafka(brokers=3)
     config = config_of(cluster.bootstrap_servers)
     ensure_topics(config, [TOPIC])
+    assert settings_of(config, [TOPIC, TOPIC + ".dead"], "min.insync.replicas") == ["2", "2"]
     with closing(KafkaBus(config, client_id="test")) as bus:
         publish(bus, range(20))
         cluster.kill(2)

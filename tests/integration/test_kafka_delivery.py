@@ -21,6 +21,12 @@ from gim.adapters.kafka.config import KafkaConfig
 from gim.adapters.kafka.subscription import KafkaSubscription
 from gim.adapters.kafka.topics import ensure_topics
 from gim.errors import Unavailable
+from gim.ports.telemetry import NullTelemetry
+from gim.runtime import handling
+from gim.runtime.worker import drain
+from gim.wire import topics
+from gim.wire.topics import Event
+from gim.wire.v1.events_pb2 import VideoRequested
 from infra.kafka import start
 from tests.contract.bus_contract import publish, take
 from tests.contract.test_bus_kafka import delete_topics, quick_config
@@ -51,6 +57,40 @@ def open_bus(config: KafkaConfig) -> Iterator[Callable[..., KafkaBus]]:
     yield open_one
     for bus in opened:
         bus.close()
+
+
+def test_posts_that_wait_for_the_work_of_another_stay_in_their_groups(config, open_bus, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(handling, "_KEEP_ALIVE_SECONDS", 0.2)
+    lease_seconds = 1.5
+    ensure_topics(config, [topics.INGEST, topics.SEGMENTS])
+    bus = open_bus(lease_seconds=lease_seconds)
+    bus.publish(topics.INGEST, "v", VideoRequested(source="v").SerializeToString())
+    bus.flush()
+    stages = [_SlowStage(topics.INGEST, "ingest", 4 * lease_seconds), _SlowStage(topics.SEGMENTS, "label", 0.0)]
+    try:
+        assert drain(stages, bus, telemetry=NullTelemetry()).outcomes == {"ingest": {"done": 1}}
+        assert "nothing was heard" not in caplog.text
+        idle = bus.subscribe([topics.SEGMENTS], "label")
+        assert idle.poll(1.0) is None
+        wait_until(lambda: "it polls no more" in caplog.text)  # now nobody speaks for it
+    finally:
+        delete_topics(config, (topics.INGEST, topics.SEGMENTS))
+
+
+@dataclass
+class _SlowStage:
+    topic: str
+    name: str
+    seconds: float
+    max_seconds: float = PATIENT_SECONDS
+
+    @property
+    def group(self) -> str:
+        return self.name
+
+    def handle(self, event: Event) -> list[tuple[str, Event]]:
+        time.sleep(self.seconds)
+        return []
 
 
 def test_a_task_three_times_longer_than_the_poll_interval_disturbs_nobody(open_bus) -> None:

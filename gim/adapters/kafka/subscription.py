@@ -205,7 +205,8 @@ class KafkaSubscription:
             return
         silent_seconds = time.monotonic() - self._spoke
         if silent_seconds > self._config.lease_seconds:
-            _log.warning("nothing was heard of a worker for %.0f s: its message goes to others", silent_seconds)
+            loses = "its message goes to others" if self._message is not None else "it polls no more"
+            _log.warning("nothing was heard of a worker for %.0f s (%s): it leaves its group", silent_seconds, loses)
             self._leave()
             return
         self._membership.stay(_JOIN_SECONDS)

@@ -1,11 +1,11 @@
 """The topics of a cluster: made with what keeps them safe, looked at, never changed."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
-from kafka.admin import ConfigResource, ConfigResourceType
 
 from gim.adapters.kafka.client import Control, milliseconds
 from gim.adapters.kafka.config import KafkaConfig
@@ -14,6 +14,7 @@ from gim.errors import ConfigError, Unavailable
 DEAD = ".dead"
 _FOR_EVER = "-1"
 _SAFE_REPLICAS, _SAFE_IN_SYNC = 3, 2  # so that one broker may be away, and an acknowledged message is on two disks
+_LOOKS, _LOOK_SECONDS = 3, 0.5
 
 
 def ensure_topics(config: KafkaConfig, topics: Sequence[str]) -> list[str]:
@@ -65,7 +66,13 @@ def check_topics(control: Control, config: KafkaConfig, topics: Iterable[str]) -
         ConfigError: one is missing, or may not be used.
         Unavailable: the brokers cannot be reached.
     """
-    missing = missing_topics(control, config, topics)
+    wanted = list(topics)
+    missing = missing_topics(control, config, wanted)
+    for _ in range(_LOOKS - 1):
+        if not missing:
+            return
+        time.sleep(_LOOK_SECONDS)  # a broker hears of a new topic a moment after another one made it
+        missing = missing_topics(control, config, wanted)
     if missing:
         names = ", ".join(config.prefix + name for name in missing)
         raise ConfigError(f"Kafka has no topic {names}: make it with `gim cluster init`")
@@ -86,30 +93,39 @@ def _settings(topic: str, config: KafkaConfig) -> dict[str, Any]:
     is_dead = topic.endswith(DEAD)
     for_ever = is_dead or not config.retention_seconds
     retention = _FOR_EVER if for_ever else str(milliseconds(config.retention_seconds))
-    settings = {"retention.ms": retention, "retention.bytes": _FOR_EVER, "cleanup.policy": "delete"}
-    if config.replication_factor >= _SAFE_REPLICAS:
-        settings["min.insync.replicas"] = str(_SAFE_IN_SYNC)
     return {
         "num_partitions": 1 if is_dead else config.partitions,
         "replication_factor": config.replication_factor or -1,
-        "configs": settings,
+        "configs": {"retention.ms": retention, "retention.bytes": _FOR_EVER, "cleanup.policy": "delete"},
     }
 
 
 def _make(admin: KafkaAdminClient, topics: dict[str, dict[str, Any]]) -> None:
     """Make the topics. Another process may make them at the same moment, which is as good."""
-    made = admin.create_topics(topics, raise_errors=False)["topics"]
-    for topic in made:
-        error = kafka_errors.for_code(topic["error_code"])
-        if error not in (kafka_errors.NoError, kafka_errors.TopicAlreadyExistsError):
-            raise error(f"topic {topic['name']}: {topic['error_message'] or error.description}")
-    # Replicas of the brokers' own choosing are known only now.
-    unsafe = [topic["name"] for topic in made if topic["replication_factor"] >= _SAFE_REPLICAS]
-    for name in unsafe:
-        if "min.insync.replicas" not in topics[name]["configs"]:
-            setting = {"min.insync.replicas": str(_SAFE_IN_SYNC)}
-            admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, setting)])
+    # How many replicas a topic gets may be the brokers' choice. They are asked before it is made, so that there never
+    # is one with three replicas of which a single one may acknowledge.
+    for planned in _create(admin, topics, validate_only=True):
+        if planned["replication_factor"] >= _SAFE_REPLICAS:
+            topics[planned["name"]]["configs"]["min.insync.replicas"] = str(_SAFE_IN_SYNC)
+    _create(admin, topics)
     try:
         admin.wait_for_topics(list(topics))
     except kafka_errors.KafkaTimeoutError as error:
         raise Unavailable(f"topics {', '.join(topics)} were made but have no leader yet") from error
+
+
+def _create(
+    admin: KafkaAdminClient, topics: dict[str, dict[str, Any]], *, validate_only: bool = False
+) -> list[dict[str, Any]]:
+    """What became, or would become, of each topic.
+
+    Raises:
+        KafkaError: one is refused for another reason than that it exists.
+    """
+    answer: list[dict[str, Any]]
+    answer = admin.create_topics(topics, raise_errors=False, validate_only=validate_only)["topics"]
+    for topic in answer:
+        error = kafka_errors.for_code(topic["error_code"])
+        if error not in (kafka_errors.NoError, kafka_errors.TopicAlreadyExistsError):
+            raise error(f"topic {topic['name']}: {topic['error_message'] or error.description}")
+    return answer
