@@ -131,7 +131,7 @@ class PropagateStage:
     def _make_pairs(self, manifest: FrameManifest, matcher_ids: list[str], identity: str) -> PairsManifest:
         tally = Tally()
         teachers = teachers_of(self._store, manifest, matcher_ids)
-        writer = PairsWriter(self._store, manifest, identity, self._config.shard_pairs)
+        writer = PairsWriter(self._store, manifest, identity, self._config.shard_pairs, jpeg=self._reader.jpeg)
         for shot in (shot for shot in manifest.shots if not shot.rejected):
             self._propagate_shot(manifest, shot, matcher_ids, teachers, writer, tally)
             self._telemetry.progress(

@@ -1,6 +1,7 @@
 """Sampled frames and their masks, read from the Store for the stages that look at pixels."""
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from threading import Lock
 
@@ -13,11 +14,12 @@ from gim.records import FrameManifest, Uint8Array
 from gim.video.segmenter import Segmenter
 
 _MANIFESTS_HELD = 4
+_HELD_BYTES = 32 * 2**20  # of stored frames: a hundred at 1080p, about as far as a pair reaches
 _FRAMES_TOGETHER = 16  # decoded at once for the segmenter: 100 MB of 1080p
 
 
 class SampleReader:
-    """Reads manifests, frames and masks of videos; holds a few manifests and the last shot's overlay mask.
+    """Reads manifests, frames and masks of videos; holds a few manifests, the last frames, and a shot's overlay mask.
 
     What a segmenter says of a frame is kept in the Store, so that every matcher and every process finds it there.
     """
@@ -28,14 +30,19 @@ class SampleReader:
         self._segmenting = Lock()
         self.manifest = lru_cache(maxsize=_MANIFESTS_HELD)(self._read_manifest)
         self._overlay = lru_cache(maxsize=1)(self._read_overlay)
+        self._held = _HeldBytes(store.get, _HELD_BYTES)
 
     def grey(self, manifest: FrameManifest, sample: int) -> Uint8Array:
         """One sampled frame, uint8 [H, W]."""
-        return codecs.decode_grey(self._jpeg(manifest, sample))
+        return codecs.decode_grey(self.jpeg(manifest, manifest.frame_indices[sample]))
 
     def rgb(self, manifest: FrameManifest, sample: int) -> Uint8Array:
         """One sampled frame, uint8 [H, W, 3]."""
-        return codecs.decode_image(self._jpeg(manifest, sample))
+        return codecs.decode_image(self.jpeg(manifest, manifest.frame_indices[sample]))
+
+    def jpeg(self, manifest: FrameManifest, frame_index: int) -> bytes:
+        """One sampled frame as stored, by its index in the video."""
+        return self._held.get(keys.frame_image(manifest.video_id, manifest.sampling_id, frame_index))
 
     def image(self, manifest: FrameManifest, sample: int, *, in_colour: bool) -> Uint8Array:
         """One sampled frame, as a matcher wants it."""
@@ -83,10 +90,6 @@ class SampleReader:
         index = manifest.frame_indices[sample]
         return keys.frame_mask(manifest.video_id, manifest.sampling_id, segmenter.segmenter_id, index)
 
-    def _jpeg(self, manifest: FrameManifest, sample: int) -> bytes:
-        index = manifest.frame_indices[sample]
-        return self._store.get(keys.frame_image(manifest.video_id, manifest.sampling_id, index))
-
     def _read_manifest(self, video_id: str, sampling_id: str) -> FrameManifest:
         return codecs.from_json(FrameManifest, self._store.get(keys.frame_manifest(video_id, sampling_id)))
 
@@ -98,3 +101,26 @@ class SampleReader:
         if mask.shape != (manifest.height, manifest.width):
             raise CorruptObject(f"overlay mask of shot {shot} of {video_id} has another size than its frames")
         return mask
+
+
+class _HeldBytes:
+    """Objects that never change, those used last held in memory: each is asked for by several steps, from a server."""
+
+    def __init__(self, read: Callable[[str], bytes], max_bytes: int) -> None:
+        self._read, self._room = read, max_bytes
+        self._lock = Lock()
+        self._held: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, key: str) -> bytes:
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        data = self._read(key)
+        with self._lock:
+            if key not in self._held:  # two threads may have read it
+                self._held[key] = data
+                self._room -= len(data)
+            while self._room < 0:
+                self._room += len(self._held.popitem(last=False)[1])
+        return data

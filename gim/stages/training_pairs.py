@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections.abc import Callable
 
 from gim import keys
 from gim.labels.shards import ShardWriter, pair_name
@@ -15,8 +16,24 @@ class PairsWriter:
     A shard is made in memory (tens of MB): a temporary file would outlive a kill, and could fill another disk.
     """
 
-    def __init__(self, store: Store, manifest: FrameManifest, recipe_id: str, shard_pairs: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        manifest: FrameManifest,
+        recipe_id: str,
+        shard_pairs: int,
+        *,
+        jpeg: Callable[[FrameManifest, int], bytes],
+    ) -> None:
+        """Args:
+        store: gets the shards.
+        manifest: of the frames.
+        recipe_id: of the pairs.
+        shard_pairs: in a shard.
+        jpeg: a frame as stored, by its index in the video.
+        """
         self._store = store
+        self._jpeg = jpeg
         self._manifest = manifest
         self._recipe_id = recipe_id
         self._shard_pairs = shard_pairs
@@ -30,7 +47,8 @@ class PairsWriter:
         if self._writer is None:
             self._buffer = io.BytesIO()
             self._writer = ShardWriter(self._buffer)
-        self._writer.add(pair, self._jpeg(pair.frame0), self._jpeg(pair.frame1))
+        frame0, frame1 = (self._jpeg(self._manifest, frame) for frame in (pair.frame0, pair.frame1))
+        self._writer.add(pair, frame0, frame1)
         self._entries.append(
             PairEntry(
                 name=pair_name(pair.frame0, pair.frame1),
@@ -50,9 +68,6 @@ class PairsWriter:
         """Store the last shard; what was written and where each pair lies."""
         self._close_shard()
         return self._shards, self._entries
-
-    def _jpeg(self, frame_index: int) -> bytes:
-        return self._store.get(keys.frame_image(self._manifest.video_id, self._manifest.sampling_id, frame_index))
 
     def _close_shard(self) -> None:
         if self._writer is None:
