@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle
 from typing import Any
 
 from kafka.coordinator.assignors.abstract import AbstractPartitionAssignor, RebalanceProtocol
@@ -92,14 +92,29 @@ def _share_out(
     room = {member_id: share + (place < left_over) for place, member_id in enumerate(by_claim)}
     target: dict[TopicPartition, str] = {}
     for member_id in subscribed:
-        in_hand_first = sorted(owned[member_id], key=lambda partition: partition != members[member_id].in_hand)
-        for partition in in_hand_first[: room[member_id]]:
+        for partition in _choose_evenly(owned[member_id], room[member_id], members[member_id].in_hand):
             target[partition] = member_id
             room[member_id] -= 1
-    free = iter([partition for partition in partitions if partition not in target])
-    for member_id in by_claim:
-        target.update(dict.fromkeys(islice(free, room[member_id]), member_id))
+    turns = cycle(by_claim)
+    for partition in partitions:
+        if partition not in target:
+            member_id = next(name for name in turns if room[name])
+            target[partition] = member_id
+            room[member_id] -= 1
     return target
+
+
+def _choose_evenly(partitions: list[TopicPartition], count: int, first: TopicPartition | None) -> list[TopicPartition]:
+    """So many of them, `first` among them if it is one, and the rest from all along the list.
+
+    Neighbours hold consecutive segments of a video, which two members shall share rather than one do alone.
+    """
+    if count >= len(partitions):
+        return partitions
+    others = [partition for partition in partitions if partition != first]
+    chosen = [] if len(others) == len(partitions) else [first][:count]
+    missing = count - len(chosen)
+    return chosen + [others[place * len(others) // missing] for place in range(missing)]
 
 
 class StickyAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # the client has no types

@@ -10,6 +10,7 @@ from kafka import errors as kafka_errors
 
 from gim.adapters.kafka.client import Client, Control, client_arguments, milliseconds, translated
 from gim.adapters.kafka.config import KafkaConfig
+from gim.adapters.kafka.partitioner import TurnPartitioner
 from gim.adapters.kafka.topics import check_topics
 from gim.errors import GimError, InvalidInput
 
@@ -39,6 +40,7 @@ class Publisher:
             "max_block_ms": milliseconds(config.request_timeout_seconds),
             "allow_auto_create_topics": False,
             "metrics_enabled": False,
+            "partitioner": TurnPartitioner(),
         }
         self._guard = threading.Lock()
         self._delivering = threading.Lock()

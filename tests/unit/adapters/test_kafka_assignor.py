@@ -1,5 +1,6 @@
 """How partitions are shared out, against what must hold whoever comes and goes."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.protocol.consumer.metadata import ConsumerProtocolSubscription
@@ -121,6 +122,20 @@ def test_even_shares_of_several_topics_add_up_evenly_for_newcomers(group) -> Non
     assert rounds <= 2
     totals = [len(partitions) for partitions in assigned.values()]
     assert max(totals) - min(totals) <= 1
+
+
+@given(st.integers(1, 12), st.integers(0, 24))
+def test_neighbours_are_shared_by_those_who_join(share, start) -> None:
+    """Of twice as many partitions as a newcomer takes over, and of as many new ones."""
+    num_partitions = {"a": 2 * share}
+    everything = wanted(num_partitions, {"first": Member(frozenset("a"))})
+    in_hand = TopicPartition("a", start) if start < 2 * share else None
+    alone = Member(frozenset("a"), frozenset(everything), 7, in_hand)
+    for members in ({"first": alone, "second": Member(frozenset("a"))}, dict.fromkeys("xy", Member(frozenset("a")))):
+        assigned, _ = settle(num_partitions, members)
+        for partitions in assigned.values():
+            numbers = sorted(partition.partition for partition in partitions)
+            assert max(np.diff([-1, *numbers, 2 * share])) <= 3
 
 
 def test_who_was_thrown_out_and_still_claims_a_partition_loses_it_to_its_later_owner() -> None:
