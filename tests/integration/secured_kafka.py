@@ -14,6 +14,7 @@ from gim.adapters.kafka.config import KafkaConfig
 from gim.adapters.kafka.topics import ensure_topics
 from gim.errors import Unavailable
 from gim.wire import topics
+from infra.ports import choose_port
 from infra.state import TOOLS
 from tests.integration.faulty_server import CERTIFICATE
 from tests.requirements import lacks
@@ -92,7 +93,7 @@ def running_secured_kafka(folder: Path, users: Sequence[str]) -> Iterator[Secure
     jars = TOOLS / "kafka"
     if not jars.is_dir():
         lacks("servers", "no Kafka to start: make servers-up")
-    port, internal, controller = _free_ports(3)
+    port, internal, controller = (choose_port() for _ in range(3))
     kafka = SecuredKafka(folder, port, {user: secrets.token_urlsafe(24) for user in (*users, ADMINISTRATOR)})
     properties = folder / "server.properties"
     properties.write_text(
@@ -139,11 +140,3 @@ def _await(kafka: SecuredKafka, process: "subprocess.Popen[bytes]") -> None:
             time.sleep(0.1)
         else:
             return
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in taken:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in taken]
