@@ -114,7 +114,7 @@ def _measure_scale_out(
         downloader.process.terminate()
         with closing(system.bus()) as bus:
             segments = list(bus.read(topics.SEGMENTS))
-        for _ in range(workspace.chosen(quick=1, normal=2)):
+        for _ in range(workspace.chosen(quick=1, normal=1, full=3)):
             for number, found in seconds.items():
                 say(f"{len(segments)} segments by {number} matcher processes")
                 found.append(_label_seconds(system, [(each.key, each.value) for each in segments], number))
