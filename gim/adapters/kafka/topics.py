@@ -105,8 +105,9 @@ def _make(admin: KafkaAdminClient, topics: dict[str, dict[str, Any]]) -> None:
     # How many replicas a topic gets may be the brokers' choice. They are asked before it is made, so that there never
     # is one with three replicas of which a single one may acknowledge.
     for planned in _create(admin, topics, validate_only=True):
-        if planned["replication_factor"] >= _SAFE_REPLICAS:
-            topics[planned["name"]]["configs"]["min.insync.replicas"] = str(_SAFE_IN_SYNC)
+        wanted = topics[planned["name"]]  # all that is known where one may not see the settings of topics
+        if max(planned["replication_factor"], wanted["replication_factor"]) >= _SAFE_REPLICAS:
+            wanted["configs"]["min.insync.replicas"] = str(_SAFE_IN_SYNC)
     _create(admin, topics)
     try:
         admin.wait_for_topics(list(topics))
