@@ -1,8 +1,8 @@
 """The Bus port on Kafka, any number of processes and machines.
 
-A message's key decides its partition, by the hash that all of Kafka's clients use; a group's consumers share the
-partitions out, so `kafka.partitions` is the most consumers that can work at once. What a group has done is Kafka's
-committed offset; how often it was handed the message that comes next is written beside it, as the commit's metadata.
+A message's key decides its partition (`partitioner.py`); a group's consumers share the partitions out, so
+`kafka.partitions` is the most consumers that can work at once. What a group has done is Kafka's committed offset; how
+often it was handed the message that comes next is written beside it, as the commit's metadata.
 """
 
 import threading
