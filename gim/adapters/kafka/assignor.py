@@ -111,10 +111,10 @@ def _choose_evenly(partitions: list[TopicPartition], count: int, first: TopicPar
     """
     if count >= len(partitions):
         return partitions
+    kept = [partition for partition in partitions if partition == first][:count]
     others = [partition for partition in partitions if partition != first]
-    chosen = [] if len(others) == len(partitions) else [first][:count]
-    missing = count - len(chosen)
-    return chosen + [others[place * len(others) // missing] for place in range(missing)]
+    missing = count - len(kept)
+    return kept + [others[place * len(others) // missing] for place in range(missing)]
 
 
 class StickyAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # the client has no types

@@ -67,15 +67,14 @@ def check_topics(control: Control, config: KafkaConfig, topics: Iterable[str]) -
         Unavailable: the brokers cannot be reached.
     """
     wanted = list(topics)
-    missing = missing_topics(control, config, wanted)
-    for _ in range(_LOOKS - 1):
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(_LOOK_SECONDS)  # a broker hears of a new topic a moment after another one made it
+        missing = missing_topics(control, config, wanted)
         if not missing:
             return
-        time.sleep(_LOOK_SECONDS)  # a broker hears of a new topic a moment after another one made it
-        missing = missing_topics(control, config, wanted)
-    if missing:
-        names = ", ".join(config.prefix + name for name in missing)
-        raise ConfigError(f"Kafka has no topic {names}: make it with `gim cluster init`")
+    names = ", ".join(config.prefix + name for name in missing)
+    raise ConfigError(f"Kafka has no topic {names}: make it with `gim cluster init`")
 
 
 def num_partitions(control: Control, config: KafkaConfig, topic: str) -> int:
