@@ -26,6 +26,7 @@ from gim.wire import topics
 from gim.wire.topics import Event
 from gim.wire.v1 import events_pb2
 
+_HELD_BYTES = 32 * 2**20  # of stored frames: a hundred at 1080p, about as far as a pair reaches
 REVISION = 3  # bumped when the same settings give other pairs
 
 NO_MOTION = "no_motion"
@@ -71,7 +72,7 @@ class PropagateStage:
         self._keep_features = keep_features
         self._executor = executor
         self._telemetry = telemetry
-        self._reader = SampleReader(store, segmenter)
+        self._reader = SampleReader(store, segmenter, held_bytes=_HELD_BYTES)
         # scipy takes long to load; the decoder is at work meanwhile.
         executor.submit(load_trees)
 

@@ -14,23 +14,27 @@ from gim.records import FrameManifest, Uint8Array
 from gim.video.segmenter import Segmenter
 
 _MANIFESTS_HELD = 4
-_HELD_BYTES = 32 * 2**20  # of stored frames: a hundred at 1080p, about as far as a pair reaches
 _FRAMES_TOGETHER = 16  # decoded at once for the segmenter: 100 MB of 1080p
 
 
 class SampleReader:
-    """Reads manifests, frames and masks of videos; holds a few manifests, the last frames, and a shot's overlay mask.
+    """Reads manifests, frames and masks of videos; holds a few manifests and the last shot's overlay mask.
 
     What a segmenter says of a frame is kept in the Store, so that every matcher and every process finds it there.
     """
 
-    def __init__(self, store: Store, segmenter: Segmenter | None = None) -> None:
+    def __init__(self, store: Store, segmenter: Segmenter | None = None, *, held_bytes: int = 0) -> None:
+        """Args:
+        store: to read from; it gets the masks that the segmenter makes.
+        segmenter: says where frames may be matched; None: everywhere.
+        held_bytes: of stored frames that are kept in memory, for whoever asks for the same ones again and again.
+        """
         self._store = store
         self.segmenter = segmenter
         self._segmenting = Lock()
         self.manifest = lru_cache(maxsize=_MANIFESTS_HELD)(self._read_manifest)
         self._overlay = lru_cache(maxsize=1)(self._read_overlay)
-        self._held = _HeldBytes(store.get, _HELD_BYTES)
+        self._held = _HeldBytes(store.get, held_bytes)
 
     def grey(self, manifest: FrameManifest, sample: int) -> Uint8Array:
         """One sampled frame, uint8 [H, W]."""
