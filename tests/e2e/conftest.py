@@ -11,6 +11,9 @@ from tests.e2e.browser import FLAGS
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from tests.e2e.cluster import Cluster
+    from tests.servers import S3Server
+
 
 @pytest.fixture(scope="module")
 def browser(chromium: Path) -> "Iterator[Browser]":
@@ -21,3 +24,15 @@ def browser(chromium: Path) -> "Iterator[Browser]":
         browser = playwright.chromium.launch(executable_path=str(chromium), args=list(FLAGS))
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def system(
+    tmp_path: Path, kafka_servers: tuple[str, ...], minio_server: "S3Server", unique: str
+) -> "Iterator[Cluster]":
+    """A deployed system whose clips have several segments and shards; nothing is started yet."""
+    from tests.e2e.cluster import cluster
+    from tests.e2e.undisturbed import SETS
+
+    with cluster(tmp_path, kafka_servers, minio_server, unique, **SETS) as opened:
+        yield opened

@@ -4,53 +4,18 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from gim.adapters.store_file import FileStore
 from gim.wire import topics
 from gim.wire.v1 import events_pb2
-from tests.e2e.cluster import Cluster, cluster, count_writes, keep_versions, results_of, wait_for
-from tests.e2e.commands import run_gim
+from tests.e2e.cluster import Cluster, cluster, count_writes, keep_versions, wait_for
+from tests.e2e.undisturbed import SERVICES, SETS, Undisturbed, undisturbed_run
 from tests.servers import S3Server, s3_server_of
-from tests.synthetic import small_clip
 
 NUM_KILLS = 20
-# Several segments and shards of a short clip, so that there are moments between them.
-SETS = {"GIM_SAMPLING__SEGMENT_SAMPLES": "6", "GIM_PROPAGATION__SHARD_PAIRS": "4"}
-SERVICES = ("downloader", "matcher", "propagator")
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """What one machine makes of some clips with nobody in its way."""
-
-    clips: tuple[Path, ...]
-    objects: dict[str, bytes]
-
-    def assert_equal(self, system: Cluster) -> None:
-        with closing(system.store()) as store:
-            found = results_of(store)
-        assert sorted(found) == sorted(self.objects)
-        assert [key for key in found if found[key] != self.objects[key]] == []
-
-
-def undisturbed_run(folder: Path, num_clips: int, seconds: float) -> Undisturbed:
-    clips = tuple(folder / f"clip{number}.mp4" for number in range(num_clips))
-    for number, clip in enumerate(clips):
-        small_clip(
-            clip, kind="terrain", seed=number, duration_seconds=seconds, still_seconds=0.5, size=(320, 180), fps=10
-        )
-    done = run_gim("run", *clips, "--store", folder / "store", "--quiet", **SETS)
-    assert (done.returncode, done.stderr) == (0, "")
-    with closing(FileStore(folder / "store", create=False)) as store:
-        objects = results_of(store)
-    assert sum(key.endswith(".tar") for key in objects) >= 2 * num_clips
-    return Undisturbed(clips, objects)
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +26,6 @@ def one_clip(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 @pytest.fixture(scope="module")
 def three_clips(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     return undisturbed_run(tmp_path_factory.mktemp("three"), 3, 6.0)
-
-
-@pytest.fixture
-def system(tmp_path: Path, kafka_servers: tuple[str, ...], minio_server: S3Server, unique: str) -> Iterator[Cluster]:
-    with cluster(tmp_path, kafka_servers, minio_server, unique, **SETS) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("server", ["minio", "versitygw"])

@@ -12,7 +12,7 @@ from gim.wire import topics
 from infra.kafka.cluster import KafkaCluster
 from infra.kafka.settings import BrokerOptions
 from tests.e2e.cluster import cluster, wait_for
-from tests.e2e.test_services import SERVICES, SETS, Undisturbed, undisturbed_run
+from tests.e2e.undisturbed import SERVICES, SETS, Undisturbed, undisturbed_run
 from tests.fault_proxy import SLOW_DOWN, Fault, FaultProxy
 from tests.servers import S3Server
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from gim.adapters.kafka.topics import ensure_topics
 from gim.runtime.access import kafka_rules, read_access
 from gim.settings import Settings
 from gim.wire import topics
-from tests.e2e.cluster import Cluster, cluster, remove_topics, results_of, wait_for
+from tests.e2e.cluster import Cluster, remove_topics, results_of, wait_for
 from tests.e2e.commands import run_gim
-from tests.e2e.test_services import SERVICES, SETS, Undisturbed, undisturbed_run
+from tests.e2e.undisturbed import SERVICES, SETS, Undisturbed, undisturbed_run
 from tests.integration.secured_kafka import ADMINISTRATOR, running_secured_kafka
 from tests.integration.test_access_s3 import SERVICES as SERVICES_FOLDER
 from tests.integration.test_access_s3 import Bucket
@@ -27,12 +26,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def two_clips(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     return undisturbed_run(tmp_path_factory.mktemp("two"), 2, 4.0)
-
-
-@pytest.fixture
-def system(tmp_path: Path, kafka_servers: tuple[str, ...], minio_server: S3Server, unique: str) -> Iterator[Cluster]:
-    with cluster(tmp_path, kafka_servers, minio_server, unique, **SETS) as opened:
-        yield opened
 
 
 def gim(system: Cluster, *words: str) -> dict:
