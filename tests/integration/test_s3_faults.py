@@ -116,8 +116,6 @@ def test_what_does_not_pass_is_unavailable_after_a_few_attempts(
         "put": lambda store: store.put("k", b"new"),
         "put_file": lambda store: store.put_file("large", large),
     }
-    if fault is Fault.TRUNCATE:
-        del calls["put"]  # its answer has no body: the first line alone says that it is stored
     config = config_of(s3_server, endpoint=proxy.url, part_bytes=PART_BYTES, max_attempts=2)
     with closing(MinioStore(config, bucket)) as impatient:
         proxy.fates.clear()
@@ -137,6 +135,23 @@ def test_first_writer_whose_answer_was_lost_is_told_that_it_won(store: MinioStor
     assert proxy.fates["lose answer"] == 2
     assert store.get("k") == b"mine"
     assert store.put("k", b"mine", if_absent=True) is False
+
+
+def test_first_writer_is_told_that_it_won_though_the_answer_that_says_so_is_torn(
+    store: MinioStore, proxy: FaultProxy, s3_server: S3Server, bucket: str
+) -> None:
+    asked = []
+
+    def head_after_a_put(head: str) -> bool:
+        asked.append(head.partition(" ")[0])
+        return asked[-1] == "HEAD" and "PUT" in asked
+
+    proxy.set(Fault.LOSE_ANSWER, times=1, only=asks("PUT"))
+    with FaultProxy(proxy.address) as tearing:
+        tearing.set(Fault.TRUNCATE, times=1, only=head_after_a_put)  # what is left of it names no writer
+        with closing(MinioStore(config_of(s3_server, endpoint=tearing.url), bucket)) as twice_unlucky:
+            assert twice_unlucky.put("k", DATA, if_absent=True) is True
+        assert tearing.fates["truncate"] == proxy.fates["lose answer"] == 1
 
 
 def test_second_writer_whose_upload_broke_is_told_that_it_lost(

@@ -15,6 +15,7 @@ from minio.helpers import check_bucket_name
 from urllib3.response import BaseHTTPResponse
 
 from gim.adapters.s3.config import S3Config
+from gim.adapters.s3.connections import WholeAnswers
 from gim.adapters.s3.errors import TornBody
 from gim.adapters.secret_file import read_secret
 from gim.errors import ConfigError
@@ -39,7 +40,7 @@ class Client(Minio):
         if config.max_attempts < 1:
             raise ConfigError(f"s3.max_attempts = {config.max_attempts}: expected at least 1")
         self.bucket = bucket
-        self.pool = urllib3.PoolManager(
+        self.pool = WholeAnswers(
             maxsize=config.connections,
             block=True,
             retries=False,
@@ -66,7 +67,7 @@ class Client(Minio):
     def stat(self, key: str) -> Object:
         """Size and metadata of an object, by HEAD. A refusal says why, as that of a GET does."""
         try:
-            return self._head(key)
+            return self.stat_object(bucket_name=self.bucket, object_name=key)
         except S3Error as error:
             if reason := error.response.headers.get(_REASON_HEADER):
                 raise error.copy(code=reason, message=reason) from error
@@ -75,13 +76,7 @@ class Client(Minio):
         response = self.open(key)
         response.close()
         response.release_conn()
-        return self._head(key)  # it came into being just now
-
-    def _head(self, key: str) -> Object:
-        found = self.stat_object(bucket_name=self.bucket, object_name=key)
-        if not found.etag or "content-length" not in (found.metadata or {}):
-            raise TornBody("an answer broke off among its headers")
-        return found
+        return self.stat_object(bucket_name=self.bucket, object_name=key)  # it came into being just now
 
     def open(self, key: str, *, offset: int = 0, length: int = 0, etag: str = "") -> BaseHTTPResponse:
         """An object's bytes, to be read; with `etag`, only of this version of it."""
@@ -110,8 +105,6 @@ class Client(Minio):
         etag = self._upload_part(
             bucket_name=self.bucket, object_name=key, data=data, headers=None, upload_id=upload, part_number=number
         )
-        if not etag:
-            raise TornBody("an answer broke off among its headers")
         return Part(part_number=number, etag=etag)
 
     def finish_upload(self, key: str, upload: str, parts: list[Part]) -> None:
