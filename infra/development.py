@@ -3,6 +3,7 @@
 A server that somebody started by hand and wrote a `state.json` for counts as up while it answers, and is left alone.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -183,7 +184,8 @@ def _memory_bytes(pid: int) -> int:
 
 def _size_bytes(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # deleted meanwhile
-            total += path.lstat().st_size
+    for parent, _, names in os.walk(folder):  # which passes over folders that are deleted meanwhile
+        for name in names:
+            with suppress(OSError):  # so is this file
+                total += Path(parent, name).lstat().st_size
     return total

@@ -1,7 +1,9 @@
 """Holds the downloader back while labelling lags behind, or space runs short: what is not begun needs no room."""
 
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,9 +101,8 @@ def _too_full(what: str, used: int, room: int, quota: int) -> str:
 
 def _bytes_below(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # a download that has just ended
-            continue
+    for parent, _, names in os.walk(folder):  # which passes over folders that go meanwhile
+        for name in names:
+            with suppress(FileNotFoundError):  # a download that has just ended
+                total += Path(parent, name).lstat().st_size
     return total

@@ -1,7 +1,10 @@
 """The downloader waits while labelling lags, or a quota might be passed."""
 
 import math
+import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -71,6 +74,27 @@ def test_begins_no_video_that_might_pass_the_work_folders_quota(
     assert limited.why_wait() == ""
     (work / "inner" / "half.part").write_bytes(bytes(501))
     assert "service.max_work_bytes = 1500" in limited.why_wait()
+
+
+def test_downloads_that_end_while_the_work_folder_is_measured_are_no_error(
+    store: FileStore, bus: SqliteBus, tmp_path: Path
+) -> None:
+    work, is_done = tmp_path / "work", threading.Event()
+
+    def come_and_go() -> None:
+        while not is_done.is_set():
+            for index in range(20):
+                (work / f"{index}" / "inner").mkdir(parents=True)
+            shutil.rmtree(work)
+
+    with ThreadPoolExecutor(1) as downloads:
+        coming = downloads.submit(come_and_go)
+        try:
+            for _ in range(100):
+                assert pressure(store, bus, work, "service.max_work_bytes=1500").why_wait() == ""
+        finally:
+            is_done.set()
+        coming.result()
 
 
 def test_a_quota_below_one_video_is_refused(store: FileStore, bus: SqliteBus, tmp_path: Path) -> None:
