@@ -15,7 +15,7 @@ from minio.helpers import check_bucket_name
 from urllib3.response import BaseHTTPResponse
 
 from gim.adapters.s3.config import S3Config
-from gim.adapters.s3.connections import WholeAnswers
+from gim.adapters.s3.connections import POOLS
 from gim.adapters.s3.errors import TornBody
 from gim.adapters.secret_file import read_secret
 from gim.errors import ConfigError
@@ -40,13 +40,14 @@ class Client(Minio):
         if config.max_attempts < 1:
             raise ConfigError(f"s3.max_attempts = {config.max_attempts}: expected at least 1")
         self.bucket = bucket
-        self.pool = WholeAnswers(
+        self.pool = urllib3.PoolManager(
             maxsize=config.connections,
             block=True,
             retries=False,
             timeout=urllib3.Timeout(connect=config.connect_timeout_seconds, read=config.read_timeout_seconds),
             ssl_context=_trust(config.ca_file) if is_secure else None,
         )
+        self.pool.pool_classes_by_scheme = POOLS
         try:
             check_bucket_name(bucket, strict=True)
             super().__init__(
