@@ -1,7 +1,8 @@
 """One guarded HTTP GET: http(s) only, each hop's address checked, and connected to as checked.
 
-The standard library's client is used as it is, but for `connect`: the socket goes to the address that was checked
-(no second look-up that could answer differently), while the certificate is verified against the name in the URL.
+The standard library's client is used as it is, but for `connect`, and for answers whose head broke off: the socket
+goes to the address that was checked (no second look-up that could answer differently), while the certificate is
+verified against the name in the URL.
 Proxies, cookies and credentials do not exist here. Retries are `download`'s business, naming faults is `faults`'s.
 """
 
@@ -18,6 +19,7 @@ from gim.transfer.addresses import Endpoint, resolve_host
 from gim.transfer.faults import TransferFault, faults_named
 from gim.transfer.limits import TransferLimits
 from gim.transfer.urls import normalise_url, without_query
+from gim.transfer.whole_head import WholeHeadResponse
 
 _MAX_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -26,6 +28,8 @@ _TRANSIENT = frozenset({408, 425, 429})
 
 class _PinnedConnection(http.client.HTTPConnection):
     """Connects to checked addresses, whatever the host's name says by now."""
+
+    response_class = WholeHeadResponse
 
     def __init__(self, host: str, port: int, endpoints: list[Endpoint], timeout_seconds: float) -> None:
         super().__init__(host, port, timeout=timeout_seconds)

@@ -24,6 +24,7 @@ class Page:
     last_modified: str = ""
     ranges: bool = True
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # of the first requests, instead of a body
+    torn_heads: list[bytes] = field(default_factory=list)  # all that the first requests are sent
     drops: list[int] = field(default_factory=list)  # bytes of the body after which the first requests break off
     claimed_bytes: int | None = None  # Content-Length, when it is a lie
     chunked_endless: bool = False
@@ -82,6 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         page = self.server.pages.get(self.path)
         if page is None:
             self._answer(404, {"Content-Length": "0"})
+        elif page.torn_heads:
+            self.wfile.write(page.torn_heads.pop(0))
         elif page.answers:
             status, headers = page.answers.pop(0)
             self._answer(status, {"Content-Length": "0", **headers})

@@ -150,6 +150,13 @@ def test_fetch_when_the_connection_drops_then_continues_where_it_stopped(server,
     assert [request.if_range for request in server.requests] == ["", '"v1"', '"v1"']
 
 
+@pytest.mark.parametrize("torn", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Len"])
+def test_fetch_when_an_answer_breaks_off_among_its_headers_then_asks_again(server, store, work, torn):
+    server.pages["/walk.mp4"].torn_heads = [torn]
+    assert_stored(store, fetch(server.url("/walk.mp4"), store, work))
+    assert len(server.requests) == 2
+
+
 def test_fetch_when_drops_bring_progress_then_they_do_not_use_up_the_attempts(server, store, work):
     body = VIDEO * 6
     server.pages["/walk.mp4"] = Page(body, drops=[1_200_000] * 6)
