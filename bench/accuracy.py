@@ -17,9 +17,9 @@ from gim.evaluation.auc import error_auc
 from gim.evaluation.pose_auc import PROTOCOL, pose_errors
 from gim.geometry.epipolar import fundamental_from_pose, symmetric_epipolar_distance_px
 from gim.inference.config import InferenceConfig
-from gim.matchers.base import Matcher
+from gim.matchers.base import Matcher, SparseMatcher, correspondences_of
 from gim.matchers.network import ModelResources
-from gim.records import Correspondences, ImagePair, Uint8Array
+from gim.records import Correspondences, Features, ImagePair, Uint8Array
 
 PARTS = ("pose", "homography", "precision")
 POSE_THRESHOLDS_DEG = PROTOCOL.thresholds_deg
@@ -101,11 +101,28 @@ def half_precision_losses(exact: Matcher, half: Matcher, pairs: Sequence[PosedPa
     """
     scores, num_right = [], []
     for matcher in (exact, half):
-        found = [matcher.match_pairs([pair])[0] for pair, *_ in pairs]
+        found = list(_matched(matcher, [pair for pair, *_ in pairs]))
         errors = [_median_pose_error_deg(item, *truth) for item, (_, *truth) in zip(found, pairs, strict=True)]
         scores.append(100 * error_auc(errors, POSE_THRESHOLDS_DEG)[0])
         num_right.append(sum(_num_right(item, *truth) for item, (_, *truth) in zip(found, pairs, strict=True)))
     return scores[0] - scores[1], 100 * (1 - num_right[1] / num_right[0])
+
+
+def _matched(matcher: Matcher, pairs: Sequence[ImagePair]) -> Iterator[Correspondences]:
+    """The correspondences of each pair. Pairs of a scene share images, whose features are found once."""
+    if not isinstance(matcher, SparseMatcher):
+        for pair in pairs:
+            yield from matcher.match_pairs([pair])
+        return
+    known: dict[bytes, Features] = {}
+    for pair in pairs:
+        features = []
+        for image in (pair.image0, pair.image1):
+            key = image.tobytes()
+            if key not in known:
+                known[key] = matcher.extract(image)
+            features.append(known[key])
+        yield correspondences_of(*features, *matcher.match_features(*features))
 
 
 def posed_pairs(folder: Path) -> Iterator[PosedPair]:
@@ -126,11 +143,9 @@ def read_rgb(path: Path) -> Uint8Array:
 
 def pose_auc(matcher: Matcher, pairs: Sequence[PosedPair]) -> tuple[list[float], float]:
     """AUC of the pose error in percent, for each of `POSE_THRESHOLDS_DEG`, and the median number of matches."""
-    errors, counts = [], []
-    for pair, *truth in pairs:
-        (found,) = matcher.match_pairs([pair])
-        counts.append(len(found.points))
-        errors.append(_pose_error_deg(found, *truth))
+    found = list(_matched(matcher, [pair for pair, *_ in pairs]))
+    counts = [len(item.points) for item in found]
+    errors = [_pose_error_deg(item, *truth) for item, (_, *truth) in zip(found, pairs, strict=True)]
     return [100 * score for score in error_auc(errors, POSE_THRESHOLDS_DEG)], float(np.median(counts))
 
 
