@@ -25,7 +25,6 @@ from gim.records import (
     Uint8Array,
 )
 from gim.weights.config import WeightsConfig
-from gim.weights.files import find_weights, teacher_weights
 from gim.weights.spec import WeightsFile
 
 Item = TypeVar("Item")
@@ -55,6 +54,8 @@ class NetworkMatcher(Matcher):
     weight_fields: ClassVar[tuple[str, ...]] = ("weights",)
 
     def __init__(self, config: Any, resources: ModelResources) -> None:
+        from gim.weights.files import find_weights  # noqa: PLC0415 - fetching, with all of HTTP, on use
+
         super().__init__(config)
         self.resources = resources
         self.files: dict[str, WeightsFile] = {
@@ -78,6 +79,8 @@ class NetworkMatcher(Matcher):
 
     @property
     def teacher(self) -> Teacher:
+        from gim.weights.files import teacher_weights  # noqa: PLC0415 - as above
+
         return Teacher(self.name, self.licence, tuple(map(teacher_weights, dict.fromkeys(self.files.values()))))
 
     @property

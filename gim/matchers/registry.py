@@ -14,8 +14,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
-
 from gim.errors import ConfigError, UnknownMatcher
 from gim.matchers.base import Matcher
 from gim.matchers.bridges import vismatch
@@ -151,6 +149,8 @@ def config_class(matcher: type[Matcher]) -> type[Any]:
 
 
 def _validated_config(name: str, config_type: type[Any], given: dict[str, Any]) -> Any:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - a third of the import, and names need none
+
     known = [field.name for field in fields(config_type)]
     for key in given:
         if key not in known:

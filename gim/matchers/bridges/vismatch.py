@@ -6,7 +6,6 @@ The user installs the package; it fetches its own weights. Naming, listing and r
 import ast
 import contextlib
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -196,9 +195,11 @@ def _imported() -> Any:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - with all of e-mail, on use
+
     try:
-        return importlib.metadata.version(_PACKAGE)
-    except importlib.metadata.PackageNotFoundError:  # it is on the path, but nobody installed it
+        return version(_PACKAGE)
+    except PackageNotFoundError:  # it is on the path, but nobody installed it
         return str(getattr(_imported(), "__version__", "unknown"))
 
 

@@ -164,12 +164,6 @@ def test_naming_loading_and_importing_every_matcher_imports_no_heavy_package():
     assert not {"torch", "torchvision", "kornia", "safetensors", "kafka", "minio", "grpc"} & set(loaded)
 
 
-def test_importing_gim_and_the_registry_costs_little_beside_numpy_and_opencv():
-    ours, needed = (
-        min(
-            in_a_new_process(f"import json, time; import {modules}; print(json.dumps(time.process_time()))")
-            for _ in range(5)
-        )
-        for modules in ("gim, gim.matchers.registry", "numpy, cv2")
-    )
-    assert ours < 2.5 * needed
+def test_importing_gim_and_the_registry_takes_less_than_half_a_second():
+    code = "import json, time; import gim, gim.matchers.registry; print(json.dumps(time.process_time()))"
+    assert min(in_a_new_process(code) for _ in range(3)) < 0.5  # of a processor, the interpreter's own start with it
