@@ -72,13 +72,23 @@ def _parse_pair(line: str, where: str) -> PosedPair:
         numbers = np.array(words[2:], np.float64)
     except ValueError as error:
         raise InvalidInput(f"{where}: {error}") from error
-    if not np.isfinite(numbers[:-1]).all():
+    K0, K1, T_0to1 = checked_cameras(numbers[:-1], where)
+    return PosedPair(words[0], words[1], K0, K1, T_0to1, None if np.isnan(numbers[-1]) else float(numbers[-1]))
+
+
+def checked_cameras(numbers: Float64Array, where: str) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """K0, K1 [3, 3] and T_0to1 [4, 4] from their 34 numbers, row by row; `where` is what messages call the place.
+
+    Raises:
+        InvalidInput: not finite, intrinsics that no pinhole camera has, or no rotation and translation.
+    """
+    if not np.isfinite(numbers).all():
         raise InvalidInput(f"{where}: a matrix holds a number that is not finite")
-    K0, K1, T_0to1 = numbers[:9].reshape(3, 3), numbers[9:18].reshape(3, 3), numbers[18:34].reshape(4, 4)
+    K0, K1, T_0to1 = numbers[:9].reshape(3, 3), numbers[9:18].reshape(3, 3), numbers[18:].reshape(4, 4)
     for K in (K0, K1):
         if min(K[0, 0], K[1, 1]) <= 0 or K[1, 0] or K[2].tolist() != [0, 0, 1]:
             raise InvalidInput(f"{where}: intrinsics that no pinhole camera has")
     R = T_0to1[:3, :3]
     if np.abs(R @ R.T - np.eye(3)).max() > _ORTHONORMAL or np.linalg.det(R) < 0 or T_0to1[3].tolist() != [0, 0, 0, 1]:
         raise InvalidInput(f"{where}: T_0to1 is no rotation and translation")
-    return PosedPair(words[0], words[1], K0, K1, T_0to1, None if np.isnan(numbers[-1]) else float(numbers[-1]))
+    return K0, K1, T_0to1
