@@ -1,0 +1,121 @@
+"""Scores of one method on one dataset, from the results of its pairs. Reads no file and compares no methods."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from gim.evaluation.auc import error_auc
+from gim.evaluation.bootstrap import Interval, auc_of_sets, interval_of, resample
+from gim.evaluation.results_file import PairResult
+from gim.records import Float32Array, Float64Array
+
+THRESHOLDS_DEG = (5.0, 10.0, 20.0)
+MAIN = "5"  # the threshold that the paper's tables have
+_BIN_WIDTH = 0.1  # of overlap
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapBin:
+    """The pairs whose overlap lies in a range."""
+
+    low: float  # inclusive
+    high: float  # exclusive but for the last, 1
+    num_pairs: int
+    auc: dict[str, float]  # threshold in degrees -> percent
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What many pairs say of a method; with several seeds, the mean over them and how far they lie apart."""
+
+    num_pairs: int
+    num_failures: int  # pairs without a pose; of several seeds, the most
+    auc: dict[str, float]  # threshold in degrees -> percent
+    spread: dict[str, float]  # likewise, largest less smallest of the seeds
+    interval: dict[str, Interval]  # likewise, over resampled sets of pairs
+    precision_before: float  # mean over pairs of the share of right matches, percent
+    precision_after: float  # likewise of the inliers; 0 counts where there is no pose
+    bins: list[OverlapBin] = field(default_factory=list)  # those that have pairs, ascending
+
+
+def auc_percent(errors_deg: Sequence[float]) -> dict[str, float]:
+    """The AUC of pose errors by threshold, in percent: `{"5": 60.2, "10": 68.9, "20": 74.0}`; zeros without pairs."""
+    return _by_threshold([100 * area for area in error_auc(errors_deg, THRESHOLDS_DEG)])
+
+
+def score_results(name: str, runs: Sequence[Sequence[PairResult]]) -> Score:
+    """The score of a method on a dataset.
+
+    Args:
+        name: of the dataset; all methods are resampled alike on it.
+        runs: the results of each seed, the same pairs in the same order.
+    """
+    return score_sampled(runs, sample_auc(name, errors_deg(runs)))
+
+
+def score_sampled(runs: Sequence[Sequence[PairResult]], sets: Mapping[str, Float64Array]) -> Score:
+    """`score_results` where `sample_auc` is known."""
+    errors = errors_deg(runs)
+    by_seed = [auc_percent(list(row)) for row in errors]
+    columns = {bound: [auc[bound] for auc in by_seed] for bound in sets}
+    return Score(
+        num_pairs=errors.shape[1],
+        num_failures=int((~np.isfinite(errors)).sum(axis=1).max()),
+        auc={bound: float(np.mean(found)) for bound, found in columns.items()},
+        spread={bound: float(np.ptp(found)) for bound, found in columns.items()},
+        interval={bound: interval_of(found) for bound, found in sets.items()},
+        precision_before=_mean_percent([result.precision_before for run in runs for result in run]),
+        precision_after=_mean_percent([result.precision_after for run in runs for result in run]),
+        bins=_bins(errors, np.array([result.overlap0 for result in runs[0]])),
+    )
+
+
+def errors_deg(runs: Sequence[Sequence[PairResult]]) -> Float64Array:
+    """Pose errors float64 [num_seeds, num_pairs], infinite where there is no pose."""
+    rows = np.array([[result.pose_error_deg for result in run] for run in runs], np.float64)
+    return np.nan_to_num(rows.reshape(len(runs), -1), nan=np.inf)
+
+
+def sample_auc(name: str, errors: Float64Array, counts: Float32Array | None = None) -> dict[str, Float64Array]:
+    """The AUC in percent of resampled sets of pairs, [num_sets] for each threshold, the mean over seeds.
+
+    Args:
+        name: of the dataset.
+        errors: [num_seeds, num_pairs] of `errors_deg`.
+        counts: `resample(name, num_pairs)`, where it is at hand.
+    """
+    if not errors.size:
+        return _by_threshold([np.zeros(1) for _ in THRESHOLDS_DEG])
+    counts = resample(name, errors.shape[1]) if counts is None else counts
+    return _by_threshold(
+        [100 * np.mean([auc_of_sets(row, counts, bound) for row in errors], axis=0) for bound in THRESHOLDS_DEG]
+    )
+
+
+def _bins(errors: Float64Array, overlap: Float64Array) -> list[OverlapBin]:
+    last = round(1 / _BIN_WIDTH) - 1
+    known = np.isfinite(overlap)
+    index = np.full(len(overlap), -1)
+    # An overlap of 0.3 in floating point is of the bin that begins there.
+    index[known] = np.clip(np.floor(overlap[known] / _BIN_WIDTH + 1e-9), 0, last)
+    bins = []
+    for place in range(last + 1):
+        inside = errors[:, index == place]
+        if inside.shape[1]:
+            by_seed = [auc_percent(list(row)) for row in inside]
+            auc = {bound: float(np.mean([found[bound] for found in by_seed])) for bound in by_seed[0]}
+            low, high = round(place * _BIN_WIDTH, 6), round((place + 1) * _BIN_WIDTH, 6)
+            bins.append(OverlapBin(low, high, inside.shape[1], auc))
+    return bins
+
+
+def _mean_percent(shares: Sequence[float]) -> float:
+    return 100 * float(np.mean(np.nan_to_num(shares))) if len(shares) else 0.0
+
+
+def _by_threshold(values: Sequence[_Value]) -> dict[str, _Value]:
+    return {f"{bound:g}": value for bound, value in zip(THRESHOLDS_DEG, values, strict=True)}
