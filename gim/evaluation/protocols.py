@@ -1,0 +1,105 @@
+"""Protocols of relative pose, as data: how a pose is estimated from correspondences, and what counts as right.
+
+Numbers of two protocols are not to be compared, so every report carries its own. What a protocol says never changes;
+other numbers, or other results by the same numbers, are another revision.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gim.errors import ConfigError
+from gim.spelling import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class PoseProtocol:
+    """How a relative pose is estimated and judged. The error of a pair is the larger of both angles."""
+
+    name: str
+    revision: int
+    solver: Literal["opencv-ransac", "poselib"]  # of the essential matrix
+    threshold_px: float  # largest epipolar error of an inlier
+    # What the threshold is divided by to stand in normalised coordinates; "each": PoseLib's own, camera by camera.
+    focal: Literal["upstream-mean", "mean", "each"]
+    success_probability: float
+    max_iterations: int  # samples drawn at most
+    is_fixed_length: bool  # whether exactly so many are drawn, whatever the share of inliers
+    seeds: tuple[int, ...]  # one run each, scores are their means; empty: the solver takes none and has its own
+    min_matches: int  # fewer are a failure
+    farthest: float  # baselines; points beyond do not vote for a pose (opencv-ransac); 0: the solver has no limit
+    is_sign_known: bool  # whether a translation that points backwards is wrong
+    longest_side: int | None  # images are shrunk to it before they are matched, pixels; None: the benchmark's own rule
+    max_pairs_per_scene: int | None  # a draw of so many; None: all
+    source: str
+
+    @property
+    def id(self) -> str:
+        """Name and revision, as reports and result files have it."""
+        return f"{self.name}-{self.revision}"
+
+
+# OpenCV draws at most 1,000 samples and seeds them itself. Its recoverPose takes the number that both authors give for
+# the distance as the rotation to fill, and goes by its default of 50 baselines.
+_OPENCV = {
+    "solver": "opencv-ransac",
+    "success_probability": 0.99999,
+    "max_iterations": 1000,
+    "is_fixed_length": False,
+    "seeds": (),
+    "min_matches": 5,
+    "farthest": 50.0,
+    "is_sign_known": False,
+}
+
+PROTOCOLS = (
+    PoseProtocol(
+        name="gim",
+        revision=1,
+        threshold_px=0.5,
+        focal="upstream-mean",
+        longest_side=None,
+        max_pairs_per_scene=None,
+        source="test scripts and metrics of the original system; its published results",
+        **_OPENCV,  # type: ignore[arg-type]
+    ),
+    PoseProtocol(
+        name="glue-factory",
+        revision=1,
+        threshold_px=1.0,
+        focal="mean",
+        longest_side=1024,
+        max_pairs_per_scene=200,
+        source="glue-factory, eval/zeb.py of 2025-07-22",
+        **_OPENCV,  # type: ignore[arg-type]
+    ),
+    PoseProtocol(
+        name="strict",
+        revision=1,
+        solver="poselib",
+        threshold_px=1.0,
+        focal="each",
+        success_probability=0.99999,
+        max_iterations=2_000,
+        is_fixed_length=True,
+        seeds=(0, 1, 2),
+        min_matches=5,
+        farthest=0,
+        is_sign_known=False,
+        longest_side=None,
+        max_pairs_per_scene=None,
+        source="ours",
+    ),
+)
+
+
+def protocol_named(name: str) -> PoseProtocol:
+    """The protocol of a name.
+
+    Raises:
+        ConfigError: there is none; the message has all.
+    """
+    for protocol in PROTOCOLS:
+        if protocol.name == name:
+            return protocol
+    names = [protocol.name for protocol in PROTOCOLS]
+    raise ConfigError(f"no protocol {name!r}{did_you_mean(name, names)}: {', '.join(names)}")
