@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 
-from gim.evaluation.posed import read_posed_pairs
+from gim.benchmarks.posed import read_posed_pairs
 from gim.geometry.epipolar import fundamental_from_pose, symmetric_epipolar_distance_px
 from gim.geometry.homography import transfer_distance_px
 from gim.geometry.pose import as_pose, relative_pose

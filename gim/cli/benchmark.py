@@ -32,7 +32,7 @@ def put(
     as_json: JsonOption = False,
 ) -> None:
     """Put a folder of posed pairs into the store; every file is hashed, and other files make another benchmark."""
-    from gim.evaluation.benchmark import put_benchmark
+    from gim.benchmarks.stored import put_benchmark
     from gim.runtime.opening import open_store
 
     with closing(open_store(load_settings(sets, config, store=store))) as opened:
@@ -47,7 +47,7 @@ def list_all(
     *, store: StoreOption = None, config: ConfigOption = None, sets: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """List the benchmarks of a store."""
-    from gim.evaluation.benchmark import list_benchmarks
+    from gim.benchmarks.stored import list_benchmarks
     from gim.runtime.opening import open_store
 
     with closing(open_store(load_settings(sets, config, store=store))) as opened:
@@ -75,7 +75,7 @@ def remove(
     sets: SetOption = None,
 ) -> None:
     """Take a benchmark out of the store; reports about it stay."""
-    from gim.evaluation.benchmark import choose_benchmarks, remove_benchmark
+    from gim.benchmarks.stored import choose_benchmarks, remove_benchmark
     from gim.runtime.opening import open_store
 
     with closing(open_store(load_settings(sets, config, store=store))) as opened:

@@ -43,10 +43,10 @@ def evaluate_pairs(
 ) -> None:
     """Score a matcher on a list of posed pairs beside their images. Needs no store and leaves nothing."""
     from gim import codecs
+    from gim.benchmarks.posed import read_posed_pairs
     from gim.cli._fetching import fetch_weights
     from gim.errors import InvalidInput
     from gim.evaluation.pose_auc import PROTOCOL
-    from gim.evaluation.posed import read_posed_pairs
     from gim.evaluation.predictions import match_all, score_pair, summarise
     from gim.matchers.network import ModelResources
     from gim.matchers.registry import load_matcher, weight_names

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gim.benchmarks.zeb import DATASETS, in_order
 from gim.evaluation.results_file import parts_of_name, read_identifiers, results_files_of
-from gim.evaluation.zeb import DATASETS, in_order
 
 _NUM_SHOWN = 3  # examples in a finding
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
+from gim.benchmarks.zeb import in_order
 from gim.errors import InvalidInput
 from gim.evaluation.bootstrap import Interval, interval_of, mean_of_sets, resample
 from gim.evaluation.results_file import PairResult, read_results_file, results_files_of
 from gim.evaluation.scores import MAIN, Score, errors_deg, sample_auc, score_sampled
-from gim.evaluation.zeb import in_order
 from gim.records import Float64Array
 
 _SEED = ".seed"  # ends a version: `strict-1.seed2` is one of several runs of `strict-1`

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gim.benchmarks.posed import PosedPair
 from gim.evaluation.pose_auc import PROTOCOL, PoseProtocol, pose_auc, pose_errors
-from gim.evaluation.posed import PosedPair
 from gim.matchers.base import Matcher
 from gim.records import Correspondences, ImagePair, Uint8Array
 

@@ -43,7 +43,7 @@ class ResultsFile:
     """A file: results of one method on one dataset."""
 
     method: str
-    dataset: str  # as in tables: see `gim.evaluation.zeb`
+    dataset: str  # as in tables: see `gim.benchmarks.zeb`
     version: str
     results: tuple[PairResult, ...]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from gim import codecs, keys
+from gim.benchmarks.posed import PosedPair
+from gim.benchmarks.stored import StoredBenchmark, choose_benchmarks
 from gim.errors import CorruptObject, InvalidInput, KeyMissing
-from gim.evaluation.benchmark import StoredBenchmark, choose_benchmarks
 from gim.evaluation.checkpoint import Checkpoint, checkpoint_matcher
 from gim.evaluation.pose_auc import PROTOCOL, PoseProtocol
-from gim.evaluation.posed import PosedPair
 from gim.evaluation.predictions import PairScore, PoseScores, match_all, score_pair, summarise
 from gim.matchers.base import Matcher
 from gim.matchers.network import ModelResources

@@ -12,10 +12,10 @@ import pytest
 
 from gim import codecs, keys
 from gim.adapters.s3.store import MinioStore
+from gim.benchmarks.stored import put_benchmark
 from gim.datasets.config import DatasetConfig
 from gim.datasets.manifest import dataset_ids
 from gim.errors import ConfigError
-from gim.evaluation.benchmark import put_benchmark
 from gim.matchers.network import ModelResources
 from gim.ports.telemetry import NullTelemetry
 from gim.runtime.access import read_access

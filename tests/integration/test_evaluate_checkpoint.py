@@ -13,7 +13,7 @@ from gim import codecs, keys
 from gim.adapters.bus_sqlite import SqliteBus
 from gim.adapters.s3.store import MinioStore
 from gim.adapters.store_file import FileStore
-from gim.evaluation.benchmark import put_benchmark
+from gim.benchmarks.stored import put_benchmark
 from gim.inference.config import InferenceConfig
 from gim.matchers.network import ModelResources
 from gim.matchers.registry import load_matcher, matcher_status

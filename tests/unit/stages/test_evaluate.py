@@ -17,8 +17,8 @@ import pytest
 
 from gim import codecs, keys
 from gim.adapters.store_file import FileStore
+from gim.benchmarks.stored import put_benchmark
 from gim.errors import ConfigError, CorruptObject, InvalidInput, LicenceRefused, UnknownMatcher
-from gim.evaluation.benchmark import put_benchmark
 from gim.evaluation.pose_auc import PROTOCOL, PoseProtocol
 from gim.inference.config import InferenceConfig
 from gim.matchers.network import ModelResources

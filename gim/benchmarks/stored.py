@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from gim import codecs, keys
+from gim.benchmarks.posed import PosedPair, parse_posed_pairs, read_posed_pairs
 from gim.errors import ConfigError, CorruptObject, InvalidInput, KeyMissing
-from gim.evaluation.posed import PosedPair, parse_posed_pairs, read_posed_pairs
 from gim.ports.store import Store
 from gim.records import Uint8Array
 from gim.spelling import did_you_mean
@@ -34,7 +34,7 @@ class BenchmarkManifest:
 
     benchmark_id: str  # the name, and the hash of kind and files
     name: str
-    kind: Literal["posed"]  # `pairs.txt` and the images it names: see gim.evaluation.posed
+    kind: Literal["posed"]  # `pairs.txt` and the images it names: see gim.benchmarks.posed
     num_pairs: int
     files: list[BenchmarkFile]  # by name
     licence: str = "unknown"  # of the images, as whoever put them says

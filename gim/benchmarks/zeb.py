@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gim.benchmarks.posed import checked_cameras
 from gim.errors import InvalidInput
-from gim.evaluation.posed import checked_cameras
 from gim.records import Float64Array
 from gim.spelling import did_you_mean
 

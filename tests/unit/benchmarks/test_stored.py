@@ -9,14 +9,14 @@ import pytest
 
 from gim import codecs, keys
 from gim.adapters.store_file import FileStore
-from gim.errors import ConfigError, CorruptObject, InvalidInput
-from gim.evaluation.benchmark import (
+from gim.benchmarks.stored import (
     StoredBenchmark,
     choose_benchmarks,
     list_benchmarks,
     put_benchmark,
     remove_benchmark,
 )
+from gim.errors import ConfigError, CorruptObject, InvalidInput
 from tests.posed_scene import pair_line, write_pairs, write_scene
 
 

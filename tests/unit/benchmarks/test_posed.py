@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gim.benchmarks.posed import parse_posed_pairs, read_posed_pairs
 from gim.errors import InvalidInput
-from gim.evaluation.posed import parse_posed_pairs, read_posed_pairs
 from tests.posed_scene import pair_line, write_pairs
 
 K = np.array([[300.0, 0, 160], [0, 301, 120], [0, 0, 1]])
