@@ -278,9 +278,19 @@ def evaluation_report(run_id: str, step: int, benchmark: str) -> str:
     return validate_key(f"reports/{run_id}/{step:08d}/{benchmark}/report.json")
 
 
-def evaluation_prediction(run_id: str, step: int, benchmark: str, predictor_id: str, pair: int) -> str:
-    """`Correspondences` of one pair of a benchmark as npz: a cache, from which scores are made again in seconds."""
-    return validate_key(f"reports/{run_id}/{step:08d}/{benchmark}/{predictor_id}/{pair:06d}.npz")
+def predictions_prefix(views_id: str, predictor_id: str) -> str:
+    """What a matcher found in the views of a benchmark, and what was made of it."""
+    return validate_prefix(f"predictions/{views_id}/{predictor_id}/")
+
+
+def predictions(views_id: str, predictor_id: str, chunk: int) -> str:
+    """Correspondences of consecutive pairs of a benchmark as npz: a cache, made again when missing."""
+    return validate_key(f"{predictions_prefix(views_id, predictor_id)}{chunk:06d}.npz")
+
+
+def prediction_scores(views_id: str, predictor_id: str, scorer_id: str, chunk: int) -> str:
+    """What a protocol says of the same pairs, as npz: a cache too."""
+    return validate_key(f"{predictions_prefix(views_id, predictor_id)}{scorer_id}/{chunk:06d}.npz")
 
 
 # --- audit ------------------------------------------------------------------------------------------------------------

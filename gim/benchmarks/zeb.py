@@ -47,6 +47,12 @@ class ZebDataset:
         names = (f"{self.prefix}{_without_suffix(word)}{self.suffix}" for word in (word0, word1))
         return "#".join([scene, *names])
 
+    def spells(self, identifier: str) -> bool:
+        """Whether result files could call a pair of this dataset so, as far as the spelling says."""
+        scene, *names = identifier.split("#")
+        words = [name.removeprefix(self.prefix) for name in names]
+        return len(words) == 2 and bool(scene) and self.identifier(scene, *words) == identifier
+
 
 # Separators, suffixes and sizes: the original's loaders and test scripts; counts: its published results.
 DATASETS = (
@@ -105,7 +111,7 @@ def find_datasets(root: Path, names: Sequence[str] = ()) -> tuple[list[ZebDatase
     Raises:
         InvalidInput: the folder cannot be read or has none of them, or a name is of no dataset.
     """
-    wanted = [dataset_named(name) for name in names] or list(DATASETS)
+    wanted = list(dict.fromkeys(dataset_named(name) for name in names)) or list(DATASETS)
     try:
         there = {entry.name for entry in os.scandir(root) if entry.is_dir()}
     except OSError as error:
@@ -117,17 +123,25 @@ def find_datasets(root: Path, names: Sequence[str] = ()) -> tuple[list[ZebDatase
     return found, [dataset for dataset in wanted if dataset not in found]
 
 
-def read_dataset(root: Path, dataset: ZebDataset) -> list[ZebPair]:
+def read_dataset(root: Path, dataset: ZebDataset, *, max_pairs: int | None = None) -> list[ZebPair]:
     """The pairs of a dataset, in the order of result files: by identifier.
 
+    Args:
+        root: the folder of all datasets.
+        dataset: which.
+        max_pairs: a draw of so many, the one that glue-factory makes; all by default.
+
     Raises:
-        InvalidInput: a text is malformed, an image is absent or a pair is there twice; the message names the file.
+        InvalidInput: a text is malformed or names one image twice, an image is absent or a pair is there twice; the
+            message names the file.
     """
     folder = root / dataset.folder
     files = sorted(entry.name for entry in os.scandir(folder))
     texts = [name for name in files if name.endswith(".txt")]
     if not texts:
         raise InvalidInput(f"{folder}: holds no pairs, there is no .txt file in it")
+    if max_pairs is not None and len(texts) > max_pairs:
+        texts = _draw(root, folder.name, texts, max_pairs)
     there = set(files)
     pairs: dict[str, ZebPair] = {}
     text_of: dict[str, str] = {}
@@ -136,11 +150,21 @@ def read_dataset(root: Path, dataset: ZebDataset) -> list[ZebPair]:
         earlier = text_of.setdefault(pair.identifier, text)
         if earlier != text:
             raise InvalidInput(f"{folder / text}: the pair of {earlier} again, {pair.identifier}")
+        if pair.image0 == pair.image1:
+            raise InvalidInput(f"{folder / text}, line 1: a pair of the image {pair.image0} with itself")
         for image in (pair.image0, pair.image1):
             if image not in there:
                 raise InvalidInput(f"{folder / text}: names the image {image}, which is not in its folder")
         pairs[pair.identifier] = pair
     return [pairs[identifier] for identifier in sorted(pairs)]
+
+
+def _draw(root: Path, folder: str, texts: Sequence[str], number: int) -> list[str]:
+    """Glue-factory's draw: its seed is the place of the folder among all that lie beside it."""
+    seed = sorted(entry.name for entry in os.scandir(root)).index(folder)
+    stems = sorted(text.removesuffix(".txt") for text in texts)
+    drawn = np.random.RandomState(seed).choice(len(stems), number, replace=False)
+    return [f"{stems[place]}.txt" for place in drawn]
 
 
 def _read_pair(path: Path, dataset: ZebDataset) -> ZebPair:

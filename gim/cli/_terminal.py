@@ -31,6 +31,11 @@ def say_error(message: str) -> None:
     print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
 
 
+def say_note(message: str) -> None:
+    """One line on stderr about what is not wrong but should be known."""
+    print(f"note: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
 def print_table(table: "Table") -> None:
     """Print a table."""
     from rich.console import Console

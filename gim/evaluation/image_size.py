@@ -12,9 +12,10 @@ from gim.records import Float32Array, Uint8Array
 class SizeRule:
     """How images are brought to the size they are matched at."""
 
-    longest_side: int | None = None  # images are shrunk to it, never enlarged, pixels; None: as they are
+    longest_side: int | None = None  # images are shrunk to it, pixels; None: as they are
     multiple_of: int = 1  # then sides are cut to multiples of it
     padded_to: tuple[int, int] | None = None  # width and height, filled with black at the right and below
+    is_enlarged: bool = False  # whether smaller images are brought to `longest_side` too
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class ResizedImage:
 def matched_size(width: int, height: int, rule: SizeRule) -> tuple[int, int]:
     """Width and height at which an image is matched, before padding; at least one multiple each."""
     longest = max(width, height)
-    scale = min(1.0, rule.longest_side / longest) if rule.longest_side else 1.0
+    scale = rule.longest_side / longest if rule.longest_side else 1.0
+    scale = scale if rule.is_enlarged else min(scale, 1.0)
     sides = (round(width * scale), round(height * scale))
     step = rule.multiple_of
     return max(sides[0] // step, 1) * step, max(sides[1] // step, 1) * step
@@ -60,4 +62,5 @@ def to_original(points: Float32Array, image0: ResizedImage, image1: ResizedImage
     scale = np.array(
         [own / small for item in (image0, image1) for own, small in zip(item.original, item.size, strict=True)]
     )
-    return np.asarray((points + 0.5) * scale - 0.5, np.float32)
+    # In float64: what was not resized comes back bit by bit.
+    return np.asarray((points.astype(np.float64) + 0.5) * scale - 0.5, np.float32)

@@ -26,7 +26,7 @@ class PoseErrors:
 
     rotation_deg: float
     translation_deg: float  # angle between the directions
-    translation: float  # distance at the true length, in its unit
+    translation: float  # distance at the true length, in its unit, the sign as it was found
 
     @property
     def pose_deg(self) -> float:
@@ -40,7 +40,9 @@ NO_POSE = PoseErrors(np.inf, np.inf, np.inf)
 def estimate_pose(
     points: Float32Array, K0: Float64Array, K1: Float64Array, protocol: PoseProtocol, seed: int = 0
 ) -> PoseEstimate | None:
-    """The relative pose of two views; None where there is none: too few correspondences, or all in one place.
+    """The relative pose of two views; None where there is none.
+
+    That is: too few correspondences, all in one place of a view, or none that agrees with what the solver returns.
 
     Args:
         points: [N, 4] rows (x0, y0, x1, y1), pixels.
@@ -50,11 +52,11 @@ def estimate_pose(
         seed: of the solver, where it takes one.
     """
     rows = np.asarray(points, np.float64)
-    if len(rows) < protocol.min_matches:
+    if len(rows) < protocol.min_matches or _is_in_one_place(rows):
         return None
     solve = {"opencv-ransac": _by_opencv, "poselib": _by_poselib}[protocol.solver]
     found = solve(rows, K0, K1, protocol, seed)
-    return found if found is not None and np.isfinite(found.T_0to1).all() else None
+    return found if found is not None and np.isfinite(found.T_0to1).all() and found.inliers.any() else None
 
 
 def pose_errors(estimate: PoseEstimate | None, T_0to1: Float64Array, protocol: PoseProtocol) -> PoseErrors:
@@ -69,10 +71,16 @@ def pose_errors(estimate: PoseEstimate | None, T_0to1: Float64Array, protocol: P
         return NO_POSE
     R, t, true = estimate.T_0to1[:3, :3], estimate.T_0to1[:3, 3], T_0to1[:3, 3]
     direction = translation_error_deg(t, true)
-    if not protocol.is_sign_known and direction > 90:
-        direction, t = 180 - direction, -t
+    if not protocol.is_sign_known:
+        direction = min(direction, 180 - direction)
+    # The published distances count a translation that points backwards as far off, whatever the angle does.
     distance = float(np.linalg.norm(t / np.linalg.norm(t) * np.linalg.norm(true) - true))
     return PoseErrors(rotation_error_deg(R, T_0to1[:3, :3]), direction, distance)
+
+
+def _is_in_one_place(rows: Float64Array) -> bool:
+    """Whether a view sees all in one place: PoseLib answers with a pose that all agree with, and no turn."""
+    return not (np.ptp(rows[:, :2], axis=0).any() and np.ptp(rows[:, 2:], axis=0).any())
 
 
 def _by_opencv(
@@ -103,9 +111,10 @@ def _by_poselib(
         "max_epipolar_error": protocol.threshold_px,
         "success_prob": protocol.success_probability,
         "max_iterations": protocol.max_iterations,
-        "min_iterations": protocol.max_iterations if protocol.is_fixed_length else 1,
         "seed": seed,
     }
+    if protocol.is_fixed_length:
+        options["min_iterations"] = protocol.max_iterations
     pose, info = poselib.estimate_relative_pose(rows[:, :2], rows[:, 2:], _camera(K0), _camera(K1), options, {})
     if not np.any(pose.t):  # PoseLib's start, left as it is where no model was found: in a drive nearly the truth
         return None

@@ -29,6 +29,7 @@ class PoseProtocol:
     farthest: float  # baselines; points beyond do not vote for a pose (opencv-ransac); 0: the solver has no limit
     is_sign_known: bool  # whether a translation that points backwards is wrong
     longest_side: int | None  # images are shrunk to it before they are matched, pixels; None: the benchmark's own rule
+    is_enlarged: bool  # whether smaller images are brought to it too
     max_pairs_per_scene: int | None  # a draw of so many; None: all
     source: str
 
@@ -58,6 +59,7 @@ PROTOCOLS = (
         threshold_px=0.5,
         focal="upstream-mean",
         longest_side=None,
+        is_enlarged=False,
         max_pairs_per_scene=None,
         source="test scripts and metrics of the original system; its published results",
         **_OPENCV,  # type: ignore[arg-type]
@@ -68,7 +70,8 @@ PROTOCOLS = (
         threshold_px=1.0,
         focal="mean",
         longest_side=1024,
-        max_pairs_per_scene=200,
+        is_enlarged=True,
+        max_pairs_per_scene=200,  # its scenes are the folders of ZEB, so that there are 2,400 pairs at most
         source="glue-factory, eval/zeb.py of 2025-07-22",
         **_OPENCV,  # type: ignore[arg-type]
     ),
@@ -86,6 +89,7 @@ PROTOCOLS = (
         farthest=0,
         is_sign_known=False,
         longest_side=None,
+        is_enlarged=False,
         max_pairs_per_scene=None,
         source="ours",
     ),

@@ -132,6 +132,26 @@ def symmetric_epipolar_distance_px(points: npt.ArrayLike, F01: npt.ArrayLike) ->
     return (distance0 + distance1) / 2
 
 
+def squared_symmetric_epipolar_distance(points: npt.ArrayLike, F01: npt.ArrayLike) -> Float64Array:
+    """SUM of the squared distances of each point to the epipolar line of the other (HZ 11.10).
+
+    Args:
+        points: [N, 4] rows (x0, y0, x1, y1), pixels or, with an essential matrix, normalised coordinates.
+        F01: [3, 3].
+
+    Returns:
+        float64 [N] in the square of the unit of `points`; a point at its epipole counts as on its line.
+
+    Raises:
+        ShapeError: `points` is not [N, 4].
+    """
+    residual, norm0, norm1 = _residual_and_norms(points, F01)
+    zeros = np.zeros_like(residual)
+    distance0 = np.divide(residual, norm0, out=zeros.copy(), where=norm0 > 0)
+    distance1 = np.divide(residual, norm1, out=zeros, where=norm1 > 0)
+    return np.asarray(distance0**2 + distance1**2)
+
+
 def sampson_distance_px(points: npt.ArrayLike, F01: npt.ArrayLike) -> Float64Array:
     """First-order distance of each correspondence to the nearest one that fits F01: square root of HZ 11.9.
 

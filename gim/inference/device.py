@@ -48,6 +48,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def num_gpus() -> int:
+    """How many CUDA devices this machine has."""
+    return torch.cuda.device_count()
+
+
 @contextmanager
 def running(config: InferenceConfig, device: torch.device) -> Iterator[None]:
     """Inference mode, with the configured precision where an operation may take it."""

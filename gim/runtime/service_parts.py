@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gim.evaluation.protocols import protocol_named
 from gim.matchers import registry
 from gim.matchers.base import Matcher, SparseMatcher
 from gim.matchers.network import ModelResources
@@ -100,6 +101,7 @@ def evaluator(parts: Parts) -> Work:
         matcher_settings=settings.matcher,
         resources=ModelResources(settings.inference, settings.weights),
         benchmarks=settings.evaluation.benchmarks,
+        protocol=protocol_named(settings.evaluation.protocol),
         executor=parts.executor,
         telemetry=parts.telemetry,
         work_dir=parts.work_dir,

@@ -1,35 +1,39 @@
 """Evaluate: how right the relative poses are that a checkpoint's correspondences lead to, on the store's benchmarks.
 
-Correspondences are stored pair by pair as soon as they are there, so that a killed evaluation goes on where it was and
-other protocols score the same ones. A report holds no time of day: the same checkpoint, benchmark and protocol make
-the same bytes where the matcher is exact.
+Both passes are kept as they go on (`gim.evaluation.passes`), so that a killed evaluation goes on where it was and
+other protocols score the same correspondences. A report holds no time of day: the same checkpoint, benchmark and
+protocol make the same bytes where the matcher is exact.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gim import codecs, keys
-from gim.benchmarks.posed import PosedPair
 from gim.benchmarks.stored import StoredBenchmark, choose_benchmarks
 from gim.errors import CorruptObject, InvalidInput, KeyMissing
 from gim.evaluation.checkpoint import Checkpoint, checkpoint_matcher
-from gim.evaluation.pose_auc import PROTOCOL, PoseProtocol
-from gim.evaluation.predictions import PairScore, PoseScores, match_all, score_pair, summarise
+from gim.evaluation.image_size import SizeRule
+from gim.evaluation.passes import Evaluation
+from gim.evaluation.pose_scorer import Column, PairScore, pair_scores, pose_scorer, posed_results
+from gim.evaluation.protocols import PoseProtocol, protocol_named
+from gim.evaluation.scores import Score, score_results
+from gim.evaluation.views import stored_views
 from gim.matchers.base import Matcher
 from gim.matchers.network import ModelResources
 from gim.ports.store import Store
 from gim.ports.telemetry import Telemetry
-from gim.records import Correspondences, Teacher
+from gim.records import Teacher
 from gim.wire import topics
 from gim.wire.topics import Event
 from gim.wire.v1 import events_pb2
 
-REVISION = 1  # bumped when the same checkpoint and settings give other correspondences
-_CHUNK = 64  # pairs whose correspondences are held at once
+REVISION = 2  # bumped when the same checkpoint and settings give another report
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class EvaluationReport:
     settings_id: str  # hash of all settings that change the correspondences
     benchmark: str  # id
     protocol: PoseProtocol
-    scores: PoseScores
+    score: Score
+    median_matches: float
     pairs: list[PairScore]  # in the benchmark's order
 
 
@@ -65,7 +70,7 @@ class EvaluateStage:
         benchmarks: Sequence[str] = (),
         executor: Executor,
         telemetry: Telemetry,
-        protocol: PoseProtocol = PROTOCOL,
+        protocol: PoseProtocol | None = None,
         work_dir: Path | None = None,
     ) -> None:
         """Make the stage.
@@ -77,7 +82,7 @@ class EvaluateStage:
             benchmarks: names or ids; all of the store by default.
             executor: reads, matches (where the matcher is no network) and scores.
             telemetry: told of steps, pairs and progress, under the run's id.
-            protocol: how poses are estimated and judged.
+            protocol: how poses are estimated and judged; `strict` by default.
             work_dir: for what a checkpoint needs on this disk.
         """
         self._store = store
@@ -86,7 +91,7 @@ class EvaluateStage:
         self._benchmarks = tuple(benchmarks)
         self._executor = executor
         self._telemetry = telemetry
-        self._protocol = protocol
+        self._protocol = protocol or protocol_named("strict")
         self._work_dir = work_dir
 
     def handle(self, event: Event) -> Iterable[tuple[str, Event]]:
@@ -127,18 +132,24 @@ class EvaluateStage:
     def _evaluate(
         self, checkpoint: Checkpoint, matcher: Matcher, benchmark: StoredBenchmark, settings_id: str
     ) -> EvaluationReport:
-        run_id, benchmark_id = checkpoint.run_id, benchmark.manifest.benchmark_id
-        predictor_id = keys.config_id("predictions", REVISION, matcher.identity)
+        run_id, manifest = checkpoint.run_id, benchmark.manifest
         pairs = benchmark.pairs()
-        scores: list[PairScore] = []
-        for start in range(0, len(pairs), _CHUNK):
-            chunk = pairs[start : start + _CHUNK]
-            cache = [
-                keys.evaluation_prediction(run_id, checkpoint.step, benchmark_id, predictor_id, start + position)
-                for position in range(len(chunk))
-            ]
-            scores += self._score(run_id, matcher, benchmark, chunk, cache)
-            self._telemetry.progress(run_id, "evaluate", len(scores), len(pairs))
+        rule = SizeRule(self._protocol.longest_side)
+        views = stored_views(benchmark, [(pair.image0, pair.image1) for pair in pairs], rule)
+        evaluation = Evaluation(self._store, views, pose_scorer(pairs, self._protocol), matcher)
+        num_done = 0
+
+        def advance(num_pairs: int) -> None:
+            nonlocal num_done
+            num_done += num_pairs
+            self._telemetry.progress(run_id, "evaluate", num_done, len(pairs))
+
+        num_matched = evaluation.run(self._executor, telemetry=self._telemetry, run_id=run_id, on_pairs=advance)
+        labels = {"matcher": matcher.name, "benchmark": manifest.benchmark_id}
+        self._telemetry.count("evaluated_pairs", num_matched, run_id, **labels)
+        rows = evaluation.rows()
+        if rows is None:
+            raise CorruptObject(f"{views.id}: what was scored has gone from the store while it was evaluated")
         return EvaluationReport(
             run_id=run_id,
             step=checkpoint.step,
@@ -146,47 +157,9 @@ class EvaluateStage:
             checkpoint=checkpoint.key,
             teacher=matcher.teacher,
             settings_id=settings_id,
-            benchmark=benchmark_id,
+            benchmark=manifest.benchmark_id,
             protocol=self._protocol,
-            scores=summarise(scores, self._protocol),
-            pairs=scores,
+            score=score_results(manifest.name, posed_results(pairs, rows)),
+            median_matches=float(np.median(rows[:, 0, Column.NUM_MATCHES])),
+            pairs=pair_scores(pairs, rows),
         )
-
-    def _score(
-        self,
-        run_id: str,
-        matcher: Matcher,
-        benchmark: StoredBenchmark,
-        pairs: Sequence[PosedPair],
-        cache: Sequence[str],
-    ) -> list[PairScore]:
-        """Scores of some pairs, in order; what is not in the cache is matched and put there."""
-
-        def score(pair: PosedPair, found: Correspondences) -> PairScore:
-            with self._telemetry.step("scoring", run_id):
-                return score_pair(pair, found, self._protocol)
-
-        def keep_and_score(pair: PosedPair, key: str, found: Correspondences) -> PairScore:
-            self._store.put(key, codecs.to_npz(replace(found, matches=None)))
-            return score(pair, found)
-
-        known = list(self._executor.map(self._cached, cache))
-        missing = [position for position, found in enumerate(known) if found is None]
-        scored = {
-            position: self._executor.submit(score, pairs[position], found)
-            for position, found in enumerate(known)
-            if found is not None
-        }
-        with self._telemetry.step("matching", run_id):
-            matched = match_all(matcher, [pairs[position] for position in missing], benchmark.image, self._executor)
-            for position, (pair, found) in zip(missing, matched, strict=True):
-                scored[position] = self._executor.submit(keep_and_score, pair, cache[position], found)
-        benchmark_id = benchmark.manifest.benchmark_id
-        self._telemetry.count("evaluated_pairs", len(missing), run_id, matcher=matcher.name, benchmark=benchmark_id)
-        return [scored[position].result() for position in range(len(pairs))]
-
-    def _cached(self, key: str) -> Correspondences | None:
-        """Correspondences of an earlier attempt; None where they are to be made: it is only a cache."""
-        with suppress(KeyMissing, CorruptObject):
-            return codecs.from_npz(Correspondences, self._store.get(key))
-        return None

@@ -70,4 +70,4 @@ def test_the_evaluator_scores_a_checkpoint(bucket: Bucket, tmp_path: Path) -> No
     assert first == second
     ((_, event),) = first
     assert isinstance(event, EvaluationReady)
-    assert codecs.from_json(EvaluationReport, bucket.root.get(event.report)).scores.num_pairs == 1
+    assert codecs.from_json(EvaluationReport, bucket.root.get(event.report)).score.num_pairs == 1

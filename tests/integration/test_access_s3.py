@@ -50,6 +50,7 @@ KEYS = {
     "checkpoints": keys.checkpoint_manifest("r", 1),
     "benchmarks": keys.benchmark_manifest("b"),
     "reports": keys.evaluation_report("r", 1, "b"),
+    "predictions": keys.predictions("v", "m", 1),
     "audit": keys.purge_record(VIDEO_ID, "20260102T000000"),
     "audit, mark": keys.purge_mark(VIDEO_ID),
 }

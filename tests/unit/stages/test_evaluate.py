@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -19,13 +19,14 @@ from gim import codecs, keys
 from gim.adapters.store_file import FileStore
 from gim.benchmarks.stored import put_benchmark
 from gim.errors import ConfigError, CorruptObject, InvalidInput, LicenceRefused, UnknownMatcher
-from gim.evaluation.pose_auc import PROTOCOL, PoseProtocol
+from gim.evaluation import passes
+from gim.evaluation.protocols import PoseProtocol, protocol_named
 from gim.inference.config import InferenceConfig
 from gim.matchers.network import ModelResources
 from gim.matchers.registry import matcher_status
 from gim.matchers.rootsift import RootSift
 from gim.ports.telemetry import NullTelemetry
-from gim.records import CheckpointFile, CheckpointManifest, Correspondences, ImagePair
+from gim.records import CheckpointFile, CheckpointManifest, Features
 from gim.stages.evaluate import EvaluateStage, EvaluationReport
 from gim.weights.config import WeightsConfig
 from gim.wire.v1.events_pb2 import CheckpointReady, EvaluationReady
@@ -35,6 +36,7 @@ from tests.posed_scene import write_scene
 QUICK = {"max_keypoints": 500}
 ROOTSIFT = CheckpointReady(run_id="sift", step=7, matcher="rootsift", dataset_id="videos-01234567")
 NUM_PAIRS = 3
+STRICT = protocol_named("strict")
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +52,22 @@ def store(tmp_path: Path, scene: Path) -> Iterator[FileStore]:
     opened.close()
 
 
+@pytest.fixture(autouse=True)
+def _kept_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "CHUNK", 1)
+
+
 @pytest.fixture
 def matched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pairs each call of the matcher was given."""
+    """A one for each pair that the matcher was given."""
     calls: list[int] = []
-    real = RootSift.match_pairs
+    real = RootSift.match_features
 
-    def counted(self: RootSift, pairs: Sequence[ImagePair]) -> list[Correspondences]:
-        calls.append(len(pairs))
-        return real(self, pairs)
+    def counted(self: RootSift, features0: Features, features1: Features) -> Any:
+        calls.append(1)
+        return real(self, features0, features1)
 
-    monkeypatch.setattr(RootSift, "match_pairs", counted)
+    monkeypatch.setattr(RootSift, "match_features", counted)
     return calls
 
 
@@ -69,7 +76,7 @@ def run(
     event: CheckpointReady = ROOTSIFT,
     *,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    protocol: PoseProtocol = PROTOCOL,
+    protocol: PoseProtocol = STRICT,
     weights: WeightsConfig | None = None,
     **more: Any,
 ) -> list[EvaluationReady]:
@@ -98,14 +105,14 @@ def test_report_says_what_was_judged_and_how(store: FileStore) -> None:
     report = read(store, ready)
     assert (report.run_id, report.step, report.dataset_id, report.checkpoint) == ("sift", 7, "videos-01234567", "")
     assert (report.teacher.matcher, report.teacher.weights) == ("rootsift", ())
-    assert report.protocol == PROTOCOL
+    assert report.protocol == STRICT
     assert report.benchmark == ready.benchmark
     assert [(pair.image0, pair.image1) for pair in report.pairs] == [
         (f"images/{i}.png", f"images/{j}.png") for i, j in ((0, 1), (1, 0), (1, 2))
     ]
-    assert report.scores.num_pairs == NUM_PAIRS
-    assert report.scores.num_failures == 0
-    assert report.scores.auc["10"] > 80  # exact cameras, textured walls
+    assert report.score.num_pairs == NUM_PAIRS
+    assert report.score.num_failures == 0
+    assert report.score.auc["10"] > 80  # exact cameras, textured walls
 
 
 def test_a_second_delivery_matches_nothing_and_announces_the_same(store: FileStore, matched: list[int]) -> None:
@@ -119,45 +126,45 @@ def test_a_second_delivery_matches_nothing_and_announces_the_same(store: FileSto
 
 def test_another_protocol_scores_the_same_matches_anew(store: FileStore, matched: list[int]) -> None:
     (ready,) = run(store)
-    (again,) = run(store, protocol=replace(PROTOCOL, min_matches=10_000))
+    (again,) = run(store, protocol=replace(STRICT, min_matches=10_000))
     assert again == ready
     assert sum(matched) == NUM_PAIRS
     report = read(store, again)
-    assert report.scores.num_failures == NUM_PAIRS
-    assert set(report.scores.auc.values()) == {0.0}
-    assert report.pairs[0].rotation_error_deg is None
+    assert report.score.num_failures == NUM_PAIRS
+    assert set(report.score.auc.values()) == {0.0}
+    assert report.pairs[0].rotation_errors_deg == [None, None, None]
 
 
 def test_other_settings_of_the_matcher_are_matched_anew(store: FileStore, matched: list[int]) -> None:
     (ready,) = run(store)
     (again,) = run(store, settings={"rootsift": {"max_keypoints": 100}})
     assert sum(matched) == 2 * NUM_PAIRS
-    assert read(store, again).scores.median_matches <= 100
+    assert read(store, again).median_matches <= 100
     run(store)
     assert sum(matched) == 2 * NUM_PAIRS  # the first matches are still there
-    assert read(store, ready).scores.median_matches > 100
+    assert read(store, ready).median_matches > 100
 
 
 def test_what_a_failed_attempt_matched_is_not_matched_again(
     store: FileStore, matched: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = RootSift.match_pairs
+    real = RootSift.match_features
 
-    def failing(self: RootSift, pairs: Sequence[ImagePair]) -> list[Correspondences]:
+    def failing(self: RootSift, features0: Features, features1: Features) -> Any:
         if sum(matched) == 2:
             raise RuntimeError("the device is gone")
-        return real(self, pairs)
+        return real(self, features0, features1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RootSift, "match_pairs", failing)
+        patch.setattr(RootSift, "match_features", failing)
         with pytest.raises(RuntimeError, match="device"):
             run(store)
-    assert not [key for key in store.list("reports/") if key.endswith("report.json")]
-    assert len(list(store.list("reports/"))) == 2
+    assert list(store.list("reports/")) == []
+    assert len([key for key in store.list("predictions/") if key.count("/") == 3]) == 2
     (ready,) = run(store)
     assert sum(matched) == NUM_PAIRS
     resumed = store.get(ready.report)
-    for key in list(store.list("reports/")):
+    for key in [*store.list("reports/"), *store.list("predictions/")]:
         store.delete(key)
     run(store)
     assert store.get(ready.report) == resumed
@@ -166,8 +173,10 @@ def test_what_a_failed_attempt_matched_is_not_matched_again(
 def test_a_damaged_prediction_or_report_is_made_again(store: FileStore, matched: list[int]) -> None:
     (ready,) = run(store)
     report = store.get(ready.report)
-    (first, *_) = [key for key in store.list("reports/") if key.endswith(".npz")]
-    store.put(first, store.get(first)[:100])
+    predictions = [key for key in store.list("predictions/") if key.count("/") == 3]
+    scores = [key for key in store.list("predictions/") if key.count("/") == 4]
+    for key in (predictions[0], *scores[:2]):
+        store.put(key, store.get(key)[:100])
     store.put(ready.report, report[:-20])
     run(store)
     assert sum(matched) == NUM_PAIRS + 1
@@ -177,7 +186,8 @@ def test_a_damaged_prediction_or_report_is_made_again(store: FileStore, matched:
 _WORKER = """
 import sys
 from pathlib import Path
-from tests.unit.stages.test_evaluate import FileStore, run
+from tests.unit.stages.test_evaluate import FileStore, passes, run
+passes.CHUNK = 1
 store = FileStore(Path(sys.argv[1]))
 run(store, settings={"rootsift": {}})
 """
@@ -189,17 +199,17 @@ def test_an_evaluation_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path)
     command = [sys.executable, "-c", _WORKER, str(store.root)]
     worker = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[3])
     until = time.monotonic() + 120
-    while not list(store.list("reports/")) and worker.poll() is None and time.monotonic() < until:
+    while not list(store.list("predictions/")) and worker.poll() is None and time.monotonic() < until:
         time.sleep(0.005)
     with suppress(ProcessLookupError):
         os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    kept = {key: (store.root / key).stat().st_mtime_ns for key in store.list("reports/")}
-    assert 0 < len(kept) < 13, "it was over before it could be killed"
+    kept = {key: (store.root / key).stat().st_mtime_ns for key in store.list("predictions/")}
+    assert 0 < len(kept) < 24, "it was over before it could be killed"
     (ready,) = run(store, settings={"rootsift": {}})
     assert {key: (store.root / key).stat().st_mtime_ns for key in kept} == kept
     report = store.get(ready.report)
-    for key in list(store.list("reports/")):
+    for key in [*store.list("reports/"), *store.list("predictions/")]:
         store.delete(key)
     run(store, settings={"rootsift": {}})
     assert store.get(ready.report) == report

@@ -1,0 +1,111 @@
+"""`gim evaluate zeb`: a matcher on ZEB, the zero-shot evaluation benchmark of GIM."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gim.cli._evaluation import (
+    MatcherOption,
+    ProtocolOption,
+    ShardOption,
+    WorkersOption,
+    judge,
+    print_json,
+    print_pose_scores,
+    protocol_facts,
+    score_facts,
+)
+from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, StoreOption, load_settings
+from gim.cli._terminal import say_note
+
+if TYPE_CHECKING:
+    from gim.evaluation.scores import Score
+
+
+def add_commands(evaluate: typer.Typer) -> None:
+    """Add `gim evaluate zeb`."""
+    evaluate.command("zeb")(evaluate_zeb)
+
+
+def evaluate_zeb(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds a folder for each dataset: gl3d, kitti, ...")],
+    *,
+    matcher: MatcherOption = "rootsift",
+    protocol: ProtocolOption = "gim",
+    dataset: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Repeatable; all that are there by default.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="For the result files, one per dataset.")] = Path(
+        "zeb-results"
+    ),
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="In result files.", show_default="the matcher's")
+    ] = None,
+    workers: WorkersOption = 1,
+    shard: ShardOption = None,
+    device: DeviceOption = None,
+    store: StoreOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a matcher on ZEB. Matches stay in the store: stopped, the same command goes on where it was."""
+    from gim.benchmarks.zeb import find_datasets, read_dataset
+    from gim.evaluation.protocols import protocol_named
+    from gim.evaluation.results_file import results_file_name
+    from gim.evaluation.scores import score_results
+    from gim.evaluation.zeb import results_of, write_results, zeb_evaluation
+
+    started = time.monotonic()
+    settings = load_settings(sets, config, store=store, inference__device=device)
+    chosen = protocol_named(protocol)
+    name = method or matcher
+    results_file_name(name, "x", "y")  # refused before any work
+    found, missing = find_datasets(folder, dataset or ())
+    if missing:
+        say_note(f"{folder} has no {', '.join(item.folder for item in missing)}: the mean is over {len(found)}")
+    pairs = {item: read_dataset(folder, item, max_pairs=chosen.max_pairs_per_scene) for item in found}
+    scores: dict[str, Score] = {}
+    files: list[Path] = []
+    with judge(settings, matcher, workers=workers, shard=shard, quiet=as_json) as judged:
+        for item in found:
+            rows = judged.rows(item.name, *zeb_evaluation(folder, item, pairs[item], chosen))
+            if rows is not None:
+                runs = results_of(pairs[item], rows)
+                files += write_results(out, name, item.name, chosen, runs)
+                scores[item.name] = score_results(item.name, runs)
+    facts = {
+        "matcher": matcher,
+        "protocol": protocol_facts(chosen),
+        "missing": [item.name for item in missing],
+        "unfinished": [item.name for item in found if item.name not in scores],
+        "files": [str(file) for file in files],
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    _say(scores, facts, as_json=as_json)
+
+
+def _say(scores: "Mapping[str, Score]", facts: Mapping[str, Any], *, as_json: bool) -> None:
+    from gim.evaluation.zeb import mean_auc
+
+    means = mean_auc(scores)
+    if as_json:
+        datasets = {name: score_facts(score) for name, score in scores.items()}
+        counts = {
+            "pairs": sum(score.num_pairs for score in scores.values()),
+            "failures": sum(score.num_failures for score in scores.values()),
+        }
+        print_json({"auc": means, **counts, "datasets": datasets, **facts})
+        return
+    lines = [f"{facts['matcher']}, protocol {facts['protocol']['id']}, {facts['seconds']:.1f} s"]
+    if means:
+        mean = " / ".join(f"{value:.2f}" for value in means.values())
+        lines.insert(0, f"mean AUC@5/10/20 over {len(scores)} of 12 datasets: {mean}")
+    if facts["unfinished"]:
+        lines.append(f"other shards are missing of {', '.join(facts['unfinished'])}: run without --shard at the end")
+    print_pose_scores([(name, score, None) for name, score in scores.items()], lines)
+    for file in facts["files"]:
+        print(file)

@@ -1,0 +1,65 @@
+"""ZEB's datasets as the runner takes them, and what it finds as ZEB's result files have it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gim.benchmarks.zeb import ZebDataset, ZebPair
+from gim.evaluation.image_size import SizeRule
+from gim.evaluation.pose_scorer import PoseScorer, pair_results, pose_scorer
+from gim.evaluation.protocols import PoseProtocol
+from gim.evaluation.results_file import PairResult, format_results, results_file_name
+from gim.evaluation.scores import Score
+from gim.evaluation.views import FolderViews, folder_views
+from gim.records import Float64Array
+from gim.whole_file import write_whole
+
+
+def zeb_evaluation(
+    root: Path, dataset: ZebDataset, pairs: Sequence[ZebPair], protocol: PoseProtocol
+) -> tuple[FolderViews, PoseScorer]:
+    """The views and the scorer of a dataset's pairs.
+
+    Raises:
+        InvalidInput: an image is absent.
+    """
+    names = [(pair.image0, pair.image1) for pair in pairs]
+    views = folder_views(dataset.folder, root / dataset.folder, names, size_rule(dataset, protocol))
+    return views, pose_scorer(pairs, protocol)
+
+
+def size_rule(dataset: ZebDataset, protocol: PoseProtocol) -> SizeRule:
+    """At which size images are matched: the protocol's where it has one, else the dataset's."""
+    if protocol.longest_side is not None:
+        return SizeRule(protocol.longest_side, is_enlarged=protocol.is_enlarged)
+    return SizeRule(dataset.longest_side, dataset.multiple_of, dataset.padded_to)
+
+
+def results_of(pairs: Sequence[ZebPair], rows: Float64Array) -> list[list[PairResult]]:
+    """The results of each seed, pair by pair; `rows` as the scorer gives them."""
+    overlaps = [(pair.overlap0, pair.overlap1) for pair in pairs]
+    return pair_results([pair.identifier for pair in pairs], overlaps, rows)
+
+
+def write_results(
+    folder: Path, method: str, dataset: str, protocol: PoseProtocol, runs: Sequence[Sequence[PairResult]]
+) -> list[Path]:
+    """Write a result file for each seed, whole or not at all; one that is there is replaced.
+
+    Raises:
+        InvalidInput: the folder cannot be written to, or the method's name cannot be part of a file's.
+        DiskFull: there is no room.
+    """
+    versions = [f"{protocol.id}.seed{seed}" for seed in protocol.seeds] or [protocol.id]
+    written = []
+    for version, results in zip(versions, runs, strict=True):
+        path = folder / results_file_name(method, dataset, version)
+        written.append(write_whole(path, format_results(results)))
+    return written
+
+
+def mean_auc(scores: Mapping[str, Score]) -> dict[str, float]:
+    """The mean AUC over datasets by threshold, percent; empty without any."""
+    auc = [score.auc for score in scores.values()]
+    return {bound: float(np.mean([row[bound] for row in auc])) for bound in auc[0]} if auc else {}
