@@ -19,6 +19,7 @@ from gim.settings import Settings
 Row = dict[str, Any]
 
 _MOST_SHOWN = 3  # of the names in one cell
+_PROTOCOL_COLUMNS = ("protocol", "solver", "threshold_px", "max_iterations", "is_fixed_length", "seeds", "source")
 
 
 class Kind(StrEnum):
@@ -28,6 +29,7 @@ class Kind(StrEnum):
     matchers = "matchers"
     segmenters = "segmenters"
     recipes = "recipes"
+    protocols = "protocols"
     settings = "settings"
 
 
@@ -49,7 +51,7 @@ def list_things(
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the videos of a store, the matchers, the segmenters, the recipes, or every setting with its value."""
+    """List videos of a store, matchers, segmenters, recipes, protocols of evaluation, or all settings with values."""
     tls = {"rpc__ca_file": tls_ca, "rpc__cert_file": tls_cert, "rpc__key_file": tls_key}
     settings = load_settings(sets, config, recipe, store=store, **tls)
     if server and kind is not Kind.matchers:
@@ -59,6 +61,8 @@ def list_things(
         print(json.dumps({kind.value: rows}))
     elif kind is Kind.matchers:
         print_matchers(rows)
+    elif kind is Kind.protocols:
+        print_rows([{name: row[name] for name in _PROTOCOL_COLUMNS} for row in rows])
     elif kind is Kind.segmenters:
         print_rows([{name: _in_words(value) for name, value in row.items()} for row in rows])
     else:
@@ -110,6 +114,12 @@ def _recipes(_: Settings) -> list[Row]:
     return [{"recipe": name, "source": recipe.recipe_source} for name, recipe in loaded.items()]
 
 
+def _protocols(_: Settings) -> list[Row]:
+    from gim.evaluation.protocols import PROTOCOLS
+
+    return [{"protocol": protocol.id, **asdict(protocol)} for protocol in PROTOCOLS]
+
+
 def _settings(settings: Settings) -> list[Row]:
     from gim.assignments import allowed, setting_types
 
@@ -125,5 +135,6 @@ _LISTERS: dict[Kind, Callable[[Settings], list[Row]]] = {
     Kind.matchers: list_matchers,
     Kind.segmenters: _segmenters,
     Kind.recipes: _recipes,
+    Kind.protocols: _protocols,
     Kind.settings: _settings,
 }
