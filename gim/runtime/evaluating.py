@@ -5,10 +5,13 @@ process has the next.
 """
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
 from multiprocessing.queues import Queue
 from types import TracebackType
 from typing import Self
@@ -153,9 +156,18 @@ _in_this_process: list[_Worker] = []  # of a process of the pool: its one worker
 
 
 def _start_worker(settings: Settings, matcher: str, threads: int, turns: "Queue[int]") -> None:
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     kind = matcher_class(matcher)
     own = _on_next_gpu(settings, turns.get()) if issubclass(kind, NetworkMatcher) else settings
     _in_this_process.append(_Worker(own, matcher, threads, ExitStack()))  # the process ends with it
+
+
+def _end_with_parent() -> None:
+    """A process of a pool would wait for work for ever once its parent was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 def _run_shard(views: Views, scorer: Scorer, shard: Shard) -> tuple[int, int]:
