@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gim.cli import _evaluate_zeb
+from gim.cli import _evaluate_localisation, _evaluate_zeb
 from gim.cli._evaluation import (
     KeptStoreOption,
     MatcherOption,
@@ -24,7 +24,7 @@ from gim.cli._evaluation import (
 )
 from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, StoreOption, load_settings
 
-_GROUPS = (_evaluate_zeb,)  # each adds its commands
+_GROUPS = (_evaluate_zeb, _evaluate_localisation)  # each adds its commands
 
 
 def register(app: typer.Typer) -> None:
