@@ -51,13 +51,13 @@ def auc_of_sets(errors: npt.ArrayLike, counts: Float32Array, threshold: float) -
         counts: [num_sets, N] of `resample`.
         threshold: in the unit of the errors, above zero.
     """
-    error = np.nan_to_num(np.asarray(errors, np.float64), nan=np.inf)
+    error = np.asarray(errors, np.float64)
     num_pairs = len(error)
-    below = np.flatnonzero(error < threshold)
+    below = np.flatnonzero(error < threshold)  # NaN is not
     below = below[np.argsort(-error[below], kind="stable")]
     if not len(below):
         return np.zeros(len(counts))
-    chosen = counts[:, below].astype(np.float64)
+    chosen = np.take(counts, below, axis=1).astype(np.float64)
     weights = np.column_stack([np.ones(len(below)), error[below]])
     num_below, total = (chosen @ weights).T
     largest = _first_chosen(chosen, error[below])

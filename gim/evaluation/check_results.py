@@ -38,8 +38,11 @@ def check_results(paths: Iterable[Path]) -> Checked:
     for path in (file for given in paths for file in results_files_of(given)):
         of_dataset.setdefault(parts_of_name(path)[1], {})[path] = read_identifiers(path)
     findings = [finding for files in of_dataset.values() for finding in _compare(files)]
+    findings += [finding for name, files in of_dataset.items() for finding in _misspelt(name, files)]
     published = {dataset.name: dataset.num_pairs for dataset in DATASETS}
     notes = [f"no results of {name}" for name in published if name not in of_dataset]
+    if alone := in_order(name for name, files in of_dataset.items() if len(files) == 1):
+        notes.append(f"one file, which was compared with nothing: {', '.join(alone)}")
     for name, files in of_dataset.items():
         num_pairs = len(set(_agreed(list(files.values()))))
         if name not in published:
@@ -65,6 +68,16 @@ def _compare(files: dict[Path, list[str]]) -> list[Finding]:
         if common != wanted:
             place = next(index for index, pair in enumerate(zip(common, wanted, strict=True)) if pair[0] != pair[1])
             findings.append(Finding(path, f"another order: {common[place]} stands where {wanted[place]} should"))
+    return findings
+
+
+def _misspelt(name: str, files: dict[Path, list[str]]) -> list[Finding]:
+    """Pairs that cannot be of the dataset that the files' names state."""
+    findings = []
+    for dataset in (dataset for dataset in DATASETS if dataset.name == name):
+        for path, own in files.items():
+            if foreign := [identifier for identifier in dict.fromkeys(own) if not dataset.spells(identifier)]:
+                findings.append(Finding(path, f"{len(foreign)} of another dataset: {_some(foreign)}"))
     return findings
 
 

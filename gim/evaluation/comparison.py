@@ -1,5 +1,6 @@
 """Several methods on several datasets in one table: means, ranks, intervals, and differences of any two of them."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -15,7 +16,7 @@ from gim.evaluation.results_file import PairResult, read_results_file, results_f
 from gim.evaluation.scores import MAIN, Score, errors_deg, sample_auc, score_sampled
 from gim.records import Float64Array
 
-_SEED = ".seed"  # ends a version: `strict-1.seed2` is one of several runs of `strict-1`
+_SEED = re.compile(r"(.+)\.seed(\d+)")  # a version: `strict-1.seed2` is one of several runs of `strict-1`
 
 Runs = list[tuple[PairResult, ...]]  # of one method on one dataset, one per seed
 
@@ -70,7 +71,8 @@ def read_results(paths: Iterable[Path]) -> list[MethodResults]:
     found: dict[tuple[str, str], dict[str, dict[str, tuple[Path, tuple[PairResult, ...]]]]] = {}
     for path in (file for given in paths for file in results_files_of(given)):
         read = read_results_file(path)
-        version, _, seed = read.version.partition(_SEED)
+        seeded = _SEED.fullmatch(read.version)
+        version, seed = seeded.groups() if seeded else (read.version, "")
         seeds = found.setdefault((read.method, version), {}).setdefault(read.dataset, {})
         if seed in seeds:
             raise InvalidInput(f"{path}: the results of {seeds[seed][0]} again")
@@ -106,7 +108,7 @@ def compare(methods: Sequence[MethodResults]) -> Comparison:
         for item in having:
             sets[item.method][dataset] = sample_auc(dataset, errors_deg(item.runs[dataset]), counts)
     scores = {
-        item.method: {dataset: score_sampled(runs, sets[item.method][dataset]) for dataset, runs in item.runs.items()}
+        item.method: {dataset: score_sampled(item.runs[dataset], own) for dataset, own in sets[item.method].items()}
         for item in methods
     }
     main = {method: {dataset: score.auc[MAIN] for dataset, score in own.items()} for method, own in scores.items()}

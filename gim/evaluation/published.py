@@ -10,12 +10,12 @@ _TABLE = "published.toml"
 
 @dataclass(frozen=True, slots=True)
 class PublishedScore:
-    """A row of a published table: AUC@5 degrees in percent."""
+    """A row of a published table: AUC@5 degrees in percent, as printed but for the errata."""
 
     method: str
     source: str
-    mean: float  # as printed
-    rank: float | None  # as printed: over the ten methods of the paper
+    mean: float
+    rank: float | None  # mean rank over the ten methods of the paper, for those
     datasets: dict[str, float]
 
 

@@ -5,6 +5,7 @@ columns divided by blanks: identifier `scene#name0#name1`, two overlaps, three e
 RIGHT matches before and after the robust fit. What is read is written again byte for byte.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class PairResult:
     overlap1: float
     rotation_error_deg: float
     translation_error_deg: float  # angle between the directions, the sign left out of account
-    translation_error: float  # distance, in the unit of the true translation
+    translation_error: float  # distance in the unit of the true translation, the sign as it was found
     precision_before: float  # share of the matches that are right
     num_right_before: int
     precision_after: float  # likewise of the inliers
@@ -34,8 +35,10 @@ class PairResult:
 
     @property
     def pose_error_deg(self) -> float:
-        """The larger of both angles, which is what counts."""
-        return max(self.rotation_error_deg, self.translation_error_deg)
+        """The larger of both angles, which is what counts; infinite where either is not a number."""
+        largest = max(self.rotation_error_deg, self.translation_error_deg)
+        # `max` passes over a NaN that comes second.
+        return math.inf if math.isnan(self.rotation_error_deg + self.translation_error_deg) else largest
 
 
 @dataclass(frozen=True, slots=True)

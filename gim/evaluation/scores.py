@@ -77,7 +77,7 @@ def score_sampled(runs: Sequence[Sequence[PairResult]], sets: Mapping[str, Float
 def errors_deg(runs: Sequence[Sequence[PairResult]]) -> Float64Array:
     """Pose errors float64 [num_seeds, num_pairs], infinite where there is no pose."""
     rows = np.array([[result.pose_error_deg for result in run] for run in runs], np.float64)
-    return np.nan_to_num(rows.reshape(len(runs), -1), nan=np.inf)
+    return rows.reshape(len(runs), -1)
 
 
 def sample_auc(name: str, errors: Float64Array, counts: Float32Array | None = None) -> dict[str, Float64Array]:
