@@ -157,6 +157,14 @@ def print_pose_scores(rows: "Sequence[tuple[str, Score, float | None]]", footnot
         print(line)
 
 
+def say_shard(shard: str | None, *, as_json: bool) -> None:
+    """What is said when a share is done and others are missing."""
+    if as_json:
+        print_json({"shard": shard, "whole": False})
+    else:
+        print(f"shard {shard} is done; the same command without --shard puts all together")
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """One object on stdout."""
     print(json.dumps(document, allow_nan=False))

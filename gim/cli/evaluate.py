@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gim.cli import _evaluate_localisation, _evaluate_zeb
+from gim.cli import _evaluate_1500, _evaluate_localisation, _evaluate_planes, _evaluate_zeb
 from gim.cli._evaluation import (
     KeptStoreOption,
     MatcherOption,
@@ -20,11 +20,12 @@ from gim.cli._evaluation import (
     print_json,
     print_pose_scores,
     protocol_facts,
+    say_shard,
     score_facts,
 )
 from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, StoreOption, load_settings
 
-_GROUPS = (_evaluate_zeb, _evaluate_localisation)  # each adds its commands
+_GROUPS = (_evaluate_zeb, _evaluate_1500, _evaluate_planes, _evaluate_localisation)  # each adds its commands
 
 
 def register(app: typer.Typer) -> None:
@@ -67,11 +68,12 @@ def evaluate_pairs(
     chosen = protocol_named(protocol)
     name, pairs = pairs_file.absolute().parent.name, read_posed_pairs(pairs_file)
     names = [(pair.image0, pair.image1) for pair in pairs]
-    views = folder_views(name, pairs_file.parent, names, SizeRule(chosen.longest_side))
+    rule = SizeRule(chosen.longest_side, is_enlarged=chosen.is_enlarged)
+    views = folder_views("pairs", pairs_file.parent, names, rule)  # a folder's name may hold what no key can
     with judge(settings, matcher, workers=workers, shard=shard, is_kept=store is not None, quiet=as_json) as judged:
         rows = judged.rows(name, views, pose_scorer(pairs, chosen))
     if rows is None:
-        _say_shard(shard, as_json=as_json)
+        say_shard(shard, as_json=as_json)
         return
     score = score_results(name, posed_results(pairs, rows))
     median_matches = float(np.median(rows[:, 0, Column.NUM_MATCHES]))
@@ -139,11 +141,3 @@ def evaluate_checkpoint(
     else:
         rows = [(report.benchmark, report.score, report.median_matches) for report in reports]
         print_pose_scores(rows, [f"{matcher}, protocol {reports[0].protocol.id}, {seconds:.1f} s"])
-
-
-def _say_shard(shard: str | None, *, as_json: bool) -> None:
-    """What is said while other shards are missing."""
-    if as_json:
-        print_json({"shard": shard, "whole": False})
-    else:
-        print(f"shard {shard} is done; the same command without --shard puts all together")

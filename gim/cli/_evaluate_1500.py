@@ -1,0 +1,142 @@
+"""`gim evaluate megadepth1500` and `scannet1500`: relative pose of the pairs that everybody reports."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gim.cli._evaluation import (
+    KeptStoreOption,
+    MatcherOption,
+    ProtocolOption,
+    ShardOption,
+    WorkersOption,
+    print_json,
+    protocol_facts,
+    score_facts,
+)
+from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, load_settings
+from gim.cli._two_view import Run, SizeOption, group_facts, print_scores, published_facts, size_facts
+
+if TYPE_CHECKING:
+    from gim.benchmarks.posed import PosedPair
+    from gim.evaluation.protocols import PoseProtocol
+    from gim.evaluation.two_view_sizes import NamedSize
+
+_NUM_PAIRS = 1500
+_ListsOption = Annotated[
+    Path | None,
+    typer.Option("--lists", help="LoFTR's .npz files, where they are not in DIR.", metavar="DIR", show_default="DIR"),
+]
+
+
+def add_commands(evaluate: typer.Typer) -> None:
+    """Add the commands."""
+    evaluate.command("megadepth1500")(evaluate_megadepth1500)
+    evaluate.command("scannet1500")(evaluate_scannet1500)
+
+
+def evaluate_megadepth1500(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Images, with pairs_calibrated.txt or LoFTR's .npz.")],
+    *,
+    lists: _ListsOption = None,
+    matcher: MatcherOption = "rootsift",
+    protocol: ProtocolOption = "gim",
+    size: SizeOption = "",
+    workers: WorkersOption = 1,
+    shard: ShardOption = None,
+    store: KeptStoreOption = None,
+    device: DeviceOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a matcher on MegaDepth-1500: poses of photographs of two places. Leaves nothing without `--store`."""
+    from gim.benchmarks.megadepth1500 import read_megadepth1500, scene_of
+    from gim.evaluation.protocols import protocol_named
+    from gim.evaluation.two_view_sizes import MEGADEPTH_SIZES, pose_size
+
+    settings = load_settings(sets, config, store=store, inference__device=device)
+    run = Run(settings, matcher, workers, shard, store is not None, as_json)
+    chosen = protocol_named(protocol)
+    matched_at = pose_size(size, MEGADEPTH_SIZES, chosen)
+    pairs = read_megadepth1500(folder, lists)
+    _score_poses(run, "megadepth1500", folder, pairs, scene_of, chosen, matched_at)
+
+
+def evaluate_scannet1500(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Scenes, with pairs_calibrated.txt or LoFTR's .npz.")],
+    *,
+    lists: _ListsOption = None,
+    matcher: MatcherOption = "rootsift",
+    protocol: ProtocolOption = "gim",
+    size: SizeOption = "",
+    workers: WorkersOption = 1,
+    shard: ShardOption = None,
+    store: KeptStoreOption = None,
+    device: DeviceOption = None,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a matcher on ScanNet-1500: poses of frames of 100 rooms. Leaves nothing without `--store`."""
+    from gim.benchmarks.scannet1500 import read_scannet1500, scene_of
+    from gim.evaluation.protocols import protocol_named
+    from gim.evaluation.two_view_sizes import SCANNET_SIZES, pose_size
+
+    settings = load_settings(sets, config, store=store, inference__device=device)
+    run = Run(settings, matcher, workers, shard, store is not None, as_json)
+    chosen = protocol_named(protocol)
+    matched_at = pose_size(size, SCANNET_SIZES, chosen)
+    pairs = read_scannet1500(folder, lists)
+    _score_poses(run, "scannet1500", folder, pairs, scene_of, chosen, matched_at)
+
+
+def _score_poses(
+    run: Run,
+    name: str,
+    root: Path,
+    pairs: "Sequence[PosedPair]",
+    scene_of: "Callable[[PosedPair], str]",
+    protocol: "PoseProtocol",
+    size: "NamedSize",
+) -> None:
+    import numpy as np
+
+    from gim.evaluation.error_scores import score_errors, score_groups
+    from gim.evaluation.pose_scorer import Column, pose_scorer, posed_results
+    from gim.evaluation.published_two_view import published_two_view
+    from gim.evaluation.scores import THRESHOLDS_DEG, errors_deg, score_results
+    from gim.evaluation.two_view_sizes import sized_views
+
+    views = sized_views(name, root, [(pair.image0, pair.image1) for pair in pairs], size)
+    rows = run.rows(name, views, pose_scorer(pairs, protocol))
+    if rows is None:
+        return
+    results = posed_results(pairs, rows)
+    errors = errors_deg(results)
+    scenes = [scene_of(pair) for pair in pairs]
+    groups = score_groups(name, errors, scenes, THRESHOLDS_DEG) if all(scenes) else {}
+    published = published_two_view()[name]
+    if run.as_json:
+        score = score_results(name, results)
+        facts = {
+            "scenes": group_facts(groups),
+            **published_facts(published, protocol.name),
+            "matcher": run.matcher,
+            "protocol": protocol_facts(protocol),
+            "size": size_facts(size),
+            "seconds": run.seconds,
+        }
+        median_matches = float(np.median(rows[:, 0, Column.NUM_MATCHES]))
+        print_json({"benchmark": name, **score_facts(score, median_matches), **facts})
+        return
+    footnotes = [
+        "AUC of the pose error at 5, 10 and 20 degrees, percent, with 95 % intervals over resampled pairs",
+        f"{run.matcher} at {size.name}, protocol {protocol.id}, {run.seconds:.1f} s",
+    ]
+    if len(pairs) != _NUM_PAIRS:
+        footnotes.append(f"not the {_NUM_PAIRS} pairs that others report: {len(pairs)}")
+    shown = groups if len(groups) < 10 else {}  # of a hundred rooms each says little; `--json` has them
+    print_scores(run.matcher, score_errors(name, errors, THRESHOLDS_DEG), shown, published, protocol.name, footnotes)
