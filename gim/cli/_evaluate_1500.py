@@ -108,9 +108,9 @@ def _score_poses(
     from gim.evaluation.pose_scorer import Column, pose_scorer, posed_results
     from gim.evaluation.published_two_view import published_two_view
     from gim.evaluation.scores import THRESHOLDS_DEG, errors_deg, score_results
-    from gim.evaluation.two_view_sizes import sized_views
+    from gim.evaluation.views import folder_views
 
-    views = sized_views(name, root, [(pair.image0, pair.image1) for pair in pairs], size)
+    views = folder_views(name, root, [(pair.image0, pair.image1) for pair in pairs], size.rule)
     rows = run.rows(name, views, pose_scorer(pairs, protocol))
     if rows is None:
         return

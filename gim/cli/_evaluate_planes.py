@@ -153,12 +153,13 @@ def _score_planes(
     from gim.evaluation.homography_protocols import homography_protocol_named
     from gim.evaluation.homography_scorer import Column, homography_scorer, precision_percent
     from gim.evaluation.published_two_view import published_two_view
-    from gim.evaluation.two_view_sizes import PLANE_SIZES, size_named, sized_views
+    from gim.evaluation.two_view_sizes import PLANE_SIZES, size_named
+    from gim.evaluation.views import folder_views
 
     name = "hpatches" if kind == "hpatches" else root.name
     chosen, matched_at = homography_protocol_named(protocol), size_named(size, PLANE_SIZES)
     # A folder's name may hold what no key can.
-    views = sized_views(kind, root, [(pair.image0, pair.image1) for pair in pairs], matched_at)
+    views = folder_views(kind, root, [(pair.image0, pair.image1) for pair in pairs], matched_at.rule)
     rows = run.rows(name, views, homography_scorer(pairs, chosen))
     if rows is None:
         return

@@ -15,7 +15,8 @@ class SizeRule:
     longest_side: int | None = None  # images are shrunk to it, pixels; None: as they are
     multiple_of: int = 1  # then sides are cut to multiples of it
     padded_to: tuple[int, int] | None = None  # width and height, filled with black at the right and below
-    is_enlarged: bool = False  # whether smaller images are brought to `longest_side` too
+    is_enlarged: bool = False  # whether smaller images are brought to that side too
+    shortest_side: int | None = None  # the same of the shorter side, in place of `longest_side`
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,10 @@ class ResizedImage:
 
 def matched_size(width: int, height: int, rule: SizeRule) -> tuple[int, int]:
     """Width and height at which an image is matched, before padding; at least one multiple each."""
-    longest = max(width, height)
-    scale = rule.longest_side / longest if rule.longest_side else 1.0
+    if rule.shortest_side is not None:
+        scale = rule.shortest_side / min(width, height)
+    else:
+        scale = rule.longest_side / max(width, height) if rule.longest_side else 1.0
     scale = scale if rule.is_enlarged else min(scale, 1.0)
     sides = (round(width * scale), round(height * scale))
     step = rule.multiple_of

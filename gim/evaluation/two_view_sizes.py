@@ -1,16 +1,11 @@
-"""How large the images of the usual two-view benchmarks are matched, as data, and views of the sizes that take more
-than one longest side to say.
-"""
+"""How large the images of the usual two-view benchmarks are matched, as data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from gim import keys
 from gim.errors import ConfigError
-from gim.evaluation.image_size import ResizedImage, SizeRule, resized
+from gim.evaluation.image_size import SizeRule
 from gim.evaluation.protocols import PoseProtocol
-from gim.evaluation.views import FolderViews, Views, folder_views
 from gim.spelling import did_you_mean
 
 
@@ -21,13 +16,13 @@ class NamedSize:
     name: str
     source: str
     rule: SizeRule
-    shortest_side: int | None = None  # then images are shrunk or enlarged so that it is their shorter side
 
 
-_AS_THEY_ARE = SizeRule()
-AS_GIVEN = NamedSize("as-given", "DKM and RoMa, whose networks have a size of their own", _AS_THEY_ARE)
+AS_GIVEN = NamedSize("as-given", "DKM and RoMa, whose networks have a size of their own", SizeRule())
 PLANE_SIZES = (
-    NamedSize("short-480", "LoFTR, Sec. 4.1; glue-factory, eval/hpatches.py", _AS_THEY_ARE, shortest_side=480),
+    NamedSize(
+        "short-480", "LoFTR, Sec. 4.1; glue-factory, eval/hpatches.py", SizeRule(shortest_side=480, is_enlarged=True)
+    ),
     AS_GIVEN,
 )
 MEGADEPTH_SIZES = (
@@ -67,39 +62,3 @@ def pose_size(name: str, sizes: Sequence[NamedSize], protocol: PoseProtocol) -> 
         return size_named(name, sizes)
     rule = SizeRule(protocol.longest_side, is_enlarged=protocol.is_enlarged)
     return NamedSize(f"long-{protocol.longest_side}", f"protocol {protocol.id}: {protocol.source}", rule)
-
-
-def sized_views(name: str, root: Path, pairs: Sequence[tuple[str, str]], size: NamedSize) -> Views:
-    """Pairs of images of a folder at a size.
-
-    Args:
-        name: of the benchmark; begins the id.
-        root: the names of images are relative to it.
-        pairs: names of images.
-        size: at which they are matched.
-
-    Raises:
-        InvalidInput: an image is absent.
-    """
-    views = folder_views(name, root, pairs, size.rule)
-    if size.shortest_side is None:
-        return views
-    return ShortestSideViews(keys.config_id(name, views.id, size.shortest_side), views, size.shortest_side)
-
-
-@dataclass(frozen=True, slots=True)
-class ShortestSideViews:
-    """Views whose images all have the same shorter side."""
-
-    id: str
-    views: FolderViews  # as they are
-    shortest_side: int  # pixels
-
-    @property
-    def pairs(self) -> Sequence[tuple[str, str]]:
-        return self.views.pairs
-
-    def image(self, name: str) -> ResizedImage:
-        given = self.views.image(name)
-        longest_side = round(self.shortest_side * max(given.original) / min(given.original))
-        return resized(given.pixels, SizeRule(longest_side, is_enlarged=True))

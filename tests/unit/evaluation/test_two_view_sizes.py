@@ -16,14 +16,14 @@ from gim.evaluation.two_view_sizes import (
     NamedSize,
     pose_size,
     size_named,
-    sized_views,
 )
+from gim.evaluation.views import folder_views
 from tests.two_view_sets import grey_image
 
 
 def matched_size(folder: Path, size: NamedSize, width: int, height: int) -> tuple[int, int]:
     (folder / "0.png").write_bytes(grey_image(width, height))
-    view = sized_views("set", folder, [("0.png", "0.png")], size).image("0.png")
+    view = folder_views("set", folder, [("0.png", "0.png")], size.rule).image("0.png")
     assert view.original == (width, height)
     corners = np.float32([[0, 0, view.size[0] - 1, view.size[1] - 1]])
     scale = width / view.size[0]
@@ -75,7 +75,7 @@ def test_a_protocol_with_a_size_has_its_own_unless_another_is_named() -> None:
 def test_sizes_do_not_share_what_is_kept(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(grey_image(30, 20))
     sizes = (*PLANE_SIZES, *MEGADEPTH_SIZES[:3], SCANNET_SIZES[0])
-    ids = {sized_views("set", tmp_path, [("0.png", "0.png")], size).id for size in sizes}
+    ids = {folder_views("set", tmp_path, [("0.png", "0.png")], size.rule).id for size in sizes}
     assert len(ids) == len(sizes)
 
 
@@ -83,4 +83,4 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no size 'short-48' \(did you mean short-480\?\): short-480, as-given"):
         size_named("short-48", PLANE_SIZES)
     with pytest.raises(InvalidInput, match=r"none\.png: cannot be read"):
-        sized_views("set", tmp_path, [("none.png", "none.png")], PLANE_SIZES[0])
+        folder_views("set", tmp_path, [("none.png", "none.png")], PLANE_SIZES[0].rule)
