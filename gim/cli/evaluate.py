@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gim.cli import _evaluate_1500, _evaluate_localisation, _evaluate_planes, _evaluate_zeb
+from gim.cli import _evaluate_1500, _evaluate_localisation, _evaluate_planes, _evaluate_report, _evaluate_zeb
 from gim.cli._evaluation import (
     KeptStoreOption,
     MatcherOption,
@@ -25,7 +25,13 @@ from gim.cli._evaluation import (
 )
 from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, StoreOption, load_settings
 
-_GROUPS = (_evaluate_zeb, _evaluate_1500, _evaluate_planes, _evaluate_localisation)  # each adds its commands
+_GROUPS = (
+    _evaluate_zeb,
+    _evaluate_1500,
+    _evaluate_planes,
+    _evaluate_localisation,
+    _evaluate_report,
+)  # each adds its commands
 
 
 def register(app: typer.Typer) -> None:
