@@ -1,5 +1,6 @@
 """`gim evaluate zeb`: a matcher on ZEB, the zero-shot evaluation benchmark of GIM."""
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +32,9 @@ def add_commands(evaluate: typer.Typer) -> None:
 
 
 def evaluate_zeb(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds a folder for each dataset: gl3d, kitti, ...")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Holds a folder for each dataset: gl3d, kitti, ..., or built ones.")
+    ],
     *,
     matcher: MatcherOption = "rootsift",
     protocol: ProtocolOption = "gim",
@@ -53,26 +56,28 @@ def evaluate_zeb(
     as_json: JsonOption = False,
 ) -> None:
     """Score a matcher on ZEB. Matches stay in the store: stopped, the same command goes on where it was."""
-    from gim.benchmarks.zeb import find_datasets, read_dataset
+    from gim.benchmarks.zeb import read_dataset
     from gim.evaluation.protocols import protocol_named
     from gim.evaluation.results_file import results_file_name
     from gim.evaluation.scores import score_results
-    from gim.evaluation.zeb import results_of, write_results, zeb_evaluation
+    from gim.evaluation.zeb import find_benchmarks, results_of, write_results, zeb_evaluation
 
     started = time.monotonic()
     settings = load_settings(sets, config, store=store, inference__device=device)
     chosen = protocol_named(protocol)
     name = method or matcher
-    results_file_name(name, "x", "y")  # refused before any work
-    found, missing = find_datasets(folder, dataset or ())
+    results_file_name(name, "x", "y")  # refused before any work, as the next
+    _check_folder(out)
+    there = find_benchmarks(folder, dataset or ())
+    found, missing = there.datasets, there.missing
     if missing:
         say_note(f"{folder} has no {', '.join(item.folder for item in missing)}: the mean is over {len(found)}")
-    pairs = {item: read_dataset(folder, item, max_pairs=chosen.max_pairs_per_scene) for item in found}
+    pairs = {item: read_dataset(there.root, item, max_pairs=chosen.max_pairs_per_scene) for item in found}
     scores: dict[str, Score] = {}
     files: list[Path] = []
     with judge(settings, matcher, workers=workers, shard=shard, quiet=as_json) as judged:
         for item in found:
-            rows = judged.rows(item.name, *zeb_evaluation(folder, item, pairs[item], chosen))
+            rows = judged.rows(item.name, *zeb_evaluation(there.root, item, pairs[item], chosen))
             if rows is not None:
                 runs = results_of(pairs[item], rows)
                 files += write_results(out, name, item.name, chosen, runs)
@@ -86,6 +91,20 @@ def evaluate_zeb(
         "seconds": round(time.monotonic() - started, 3),
     }
     _say(scores, facts, as_json=as_json)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a place where no files can be written.
+
+    Raises:
+        InvalidInput: it is a file or lies below one, or is closed to this user.
+    """
+    from gim.errors import InvalidInput
+
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        what = "no files can be written there" if there.is_dir() else "is a file, not a folder"
+        raise InvalidInput(f"--out {folder}: {there}: {what}")
 
 
 def _say(scores: "Mapping[str, Score]", facts: Mapping[str, Any], *, as_json: bool) -> None:
@@ -103,9 +122,16 @@ def _say(scores: "Mapping[str, Score]", facts: Mapping[str, Any], *, as_json: bo
     lines = [f"{facts['matcher']}, protocol {facts['protocol']['id']}, {facts['seconds']:.1f} s"]
     if means:
         mean = " / ".join(f"{value:.2f}" for value in means.values())
-        lines.insert(0, f"mean AUC@5/10/20 over {len(scores)} of 12 datasets: {mean}")
+        lines.insert(0, f"mean AUC@5/10/20 over {len(scores)} {_of_twelve(scores)}: {mean}")
     if facts["unfinished"]:
         lines.append(f"other shards are missing of {', '.join(facts['unfinished'])}: run without --shard at the end")
     print_pose_scores([(name, score, None) for name, score in scores.items()], lines)
     for file in facts["files"]:
         print(file)
+
+
+def _of_twelve(names: "Mapping[str, Score]") -> str:
+    from gim.benchmarks.zeb import DATASETS
+
+    published = {dataset.name for dataset in DATASETS}
+    return "of 12 datasets" if published.issuperset(names) else "datasets"

@@ -1,11 +1,13 @@
 """ZEB's datasets as the runner takes them, and what it finds as ZEB's result files have it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from gim.benchmarks.zeb import ZebDataset, ZebPair
+from gim.benchmarks.building.manifest import built_datasets
+from gim.benchmarks.zeb import DATASETS, ZebDataset, ZebPair, find_datasets
 from gim.evaluation.image_size import SizeRule
 from gim.evaluation.pose_scorer import PoseScorer, pair_results, pose_scorer
 from gim.evaluation.protocols import PoseProtocol
@@ -14,6 +16,38 @@ from gim.evaluation.scores import Score
 from gim.evaluation.views import FolderViews, folder_views
 from gim.records import Float64Array
 from gim.whole_file import write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDatasets:
+    """Which datasets are to be evaluated, and where they lie."""
+
+    root: Path
+    datasets: list[ZebDataset]
+    missing: list[ZebDataset]  # that were asked for, or belong to the twelve of which some are there
+
+
+def find_benchmarks(root: Path, names: Sequence[str] = ()) -> FoundDatasets:
+    """Datasets of ZEB, and those that `gim zeb build` made, below a folder; or the one built dataset that it is.
+
+    Args:
+        root: the folder.
+        names: of datasets, as folders or tables have them; all that are there by default.
+
+    Raises:
+        InvalidInput: there are none, or a name is of no dataset.
+    """
+    built = built_datasets(root)
+    if [item.folder for item in built] == ["."]:
+        root = root.absolute()
+        root, built = root.parent, [replace(built[0], folder=root.name)]
+        names = names or [built[0].name]
+    chosen = [item for item in built if not names or {item.folder, item.name}.intersection(names)]
+    others = [name for name in names if not any(name in (item.folder, item.name) for item in built)]
+    if built and not others and (names or not _has_published(root)):
+        return FoundDatasets(root, chosen, [])
+    found, missing = find_datasets(root, others)
+    return FoundDatasets(root, [*found, *chosen], missing)
 
 
 def zeb_evaluation(
@@ -57,6 +91,10 @@ def write_results(
         path = folder / results_file_name(method, dataset, version)
         written.append(write_whole(path, format_results(results)))
     return written
+
+
+def _has_published(root: Path) -> bool:
+    return any((root / dataset.folder).is_dir() for dataset in DATASETS)
 
 
 def mean_auc(scores: Mapping[str, Score]) -> dict[str, float]:
