@@ -212,6 +212,11 @@ def pairs_index(video_id: str, recipe_id: str) -> str:
     return f"{pairs_prefix(video_id, recipe_id)}index.json"
 
 
+def colmap_rate(video_id: str, recipe_id: str) -> str:
+    """`FailureRate` as JSON: how much of a video structure from motion could not use."""
+    return f"{pairs_prefix(video_id, recipe_id)}failures.json"
+
+
 def pairs_manifest(video_id: str, recipe_id: str) -> str:
     """`PairsManifest` as JSON; written last."""
     return f"{pairs_prefix(video_id, recipe_id)}manifest.json"
@@ -273,9 +278,19 @@ def benchmark_manifest(benchmark: str) -> str:
     return f"{benchmarks_prefix(benchmark)}manifest.json"
 
 
+def reports_prefix(run_id: str = "") -> str:
+    """All reports, or those of one run of training."""
+    return validate_prefix(f"reports/{run_id}/") if run_id else "reports/"
+
+
 def evaluation_report(run_id: str, step: int, benchmark: str) -> str:
     """What a benchmark says of a checkpoint, as JSON."""
-    return validate_key(f"reports/{run_id}/{step:08d}/{benchmark}/report.json")
+    return validate_key(f"{reports_prefix(run_id)}{step:08d}/{benchmark}/report.json")
+
+
+def last_reported(run_id: str) -> str:
+    """`LastReported` as JSON: when a service last reported on a run. Reports themselves hold no time of day."""
+    return validate_key(f"{reports_prefix(run_id)}last.json")
 
 
 def predictions_prefix(views_id: str, predictor_id: str) -> str:
@@ -288,9 +303,14 @@ def predictions(views_id: str, predictor_id: str, chunk: int) -> str:
     return validate_key(f"{predictions_prefix(views_id, predictor_id)}{chunk:06d}.npz")
 
 
+def prediction_scores_prefix(views_id: str, predictor_id: str, scorer_id: str) -> str:
+    """What a protocol says of a benchmark's pairs."""
+    return validate_prefix(f"{predictions_prefix(views_id, predictor_id)}{scorer_id}/")
+
+
 def prediction_scores(views_id: str, predictor_id: str, scorer_id: str, chunk: int) -> str:
     """What a protocol says of the same pairs, as npz: a cache too."""
-    return validate_key(f"{predictions_prefix(views_id, predictor_id)}{scorer_id}/{chunk:06d}.npz")
+    return validate_key(f"{prediction_scores_prefix(views_id, predictor_id, scorer_id)}{chunk:06d}.npz")
 
 
 # --- audit ------------------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ _POSITIVE = (
     "analysis_width", "shard_pairs", "jobs", "max_pixels", "max_memory_bytes", "max_seconds", "stall_seconds",
     "timeout_seconds", "batch_size", "partitions", "max_deliveries", "max_message_bytes", "max_batch", "max_waiting",
     "lease_seconds", "part_bytes", "connections", "neighbours", "min_interval", "max_interval",
+    "shown_runs",
 )  # fmt: skip
 _SHARES = ("confidence", "ratio")
 

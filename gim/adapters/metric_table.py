@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-_STAGES = ("ingest", "label", "propagate", "evaluate")
+_STAGES = ("ingest", "label", "propagate", "evaluate", "evaluate-shard")
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _RPC_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _PAIR_LOSSES = ("too_few_matches", "no_fit", "too_few_inliers")
@@ -19,6 +19,7 @@ _STEPS = (
     "fetch", "decode", "analysis", "encode", "store", "masks", "features", "matching", "fitting", "zooming", "linking",
     "guided", "refining", "quality", "shards", "scoring",
 )  # fmt: skip
+_THRESHOLDS_DEG = ("5", "10", "20")
 _OPERATIONS = ("put", "put_file", "get", "fetch", "exists", "size", "list", "usage", "delete")
 
 Labels = Mapping[str, tuple[str, ...]]
@@ -126,6 +127,56 @@ METRICS = (
         "counter",
         "Pairs of a benchmark that were matched and scored.",
         {"matcher": (), "benchmark": ()},
+    ),
+    Metric(
+        "gim_evaluated_pair_seconds",
+        "histogram",
+        "Seconds to match a pair of a benchmark (its share, where several are matched at once), or to score it.",
+        {"matcher": (), "step": ("matching", "scoring")},
+        (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    ),
+    Metric(
+        "gim_evaluation_pairs",
+        "gauge",
+        "Pairs of the benchmark in hand: those done, by whichever process, and all. Gone when nothing is in hand.",
+        {"run_id": (), "benchmark": (), "state": ("done", "all")},
+    ),
+    # --- the last reports of the store: as old as they are, and the same whichever evaluator is asked
+    Metric(
+        "gim_zeb_auc",
+        "gauge",
+        "AUC of pose errors in percent, by the last report of a run on a benchmark.",
+        {"dataset": (), "threshold_deg": _THRESHOLDS_DEG, "method": (), "run_id": ()},
+    ),
+    Metric(
+        "gim_zeb_auc_mean",
+        "gauge",
+        "Mean of that over the benchmarks that the run has a report on.",
+        {"threshold_deg": _THRESHOLDS_DEG, "method": (), "run_id": ()},
+    ),
+    Metric(
+        "gim_zeb_rank",
+        "gauge",
+        "Mean rank among the runs shown, 1 the best, by AUC at 5 degrees on the benchmarks that all of them have.",
+        {"method": (), "run_id": ()},
+    ),
+    Metric(
+        "gim_zeb_pairs",
+        "gauge",
+        "Pairs that the last report of a run on a benchmark is of.",
+        {"dataset": (), "method": (), "run_id": ()},
+    ),
+    Metric(
+        "gim_zeb_failures",
+        "gauge",
+        "Those of them without a pose; of several seeds, the most.",
+        {"dataset": (), "method": (), "run_id": ()},
+    ),
+    Metric(
+        "gim_zeb_step",
+        "gauge",
+        "Training step of the checkpoint that the last report of a run on a benchmark is of.",
+        {"dataset": (), "method": (), "run_id": ()},
     ),
     # --- store
     Metric(

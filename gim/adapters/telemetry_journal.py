@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,6 +69,9 @@ class JournalTelemetry:
 
     def set_level(self, name: str, value: float, **labels: str) -> None:
         """Levels are of a process, and a journal is of videos: not kept."""
+
+    def set_levels(self, name: str, levels: Sequence[tuple[Mapping[str, str], float]]) -> None:
+        """Not kept either."""
 
     def progress(self, video_id: str, phase: str, done: float, total: float) -> None:
         with self._guard:

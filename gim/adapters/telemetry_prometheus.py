@@ -7,7 +7,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import product
@@ -91,6 +91,13 @@ class PrometheusTelemetry:
     def set_level(self, name: str, value: float, **labels: str) -> None:
         self._add(name, value, labels)
 
+    def set_levels(self, name: str, levels: Sequence[tuple[Mapping[str, str], float]]) -> None:
+        found = self._series.get(name)
+        if found is None:
+            self._add(name, len(levels), {})
+        else:
+            found[0].replace(levels)
+
     def progress(self, video_id: str, phase: str, done: float, total: float) -> None:
         """Progress is of a video: not kept."""
 
@@ -130,6 +137,16 @@ class _Series:
             child.set(value)
         elif value > 0:  # a counter refuses to fall
             child.inc(value)
+
+    def replace(self, levels: Sequence[tuple[Mapping[str, str], float]]) -> None:
+        """Set a gauge for these label sets, however many, and take out all others."""
+        wanted = {tuple(_value(name, labels.get(name) or _NONE) for name in self._names): at for labels, at in levels}
+        with self._guard:
+            for values in self._seen - wanted.keys():
+                self._metric.remove(*values)
+            self._seen = set(wanted)
+            for values, level in wanted.items():
+                self._metric.labels(*values).set(level)
 
     def child(self, labels: Mapping[str, str]) -> Any:
         """The label set; labels that the metric does not have are dropped."""

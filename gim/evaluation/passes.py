@@ -5,10 +5,11 @@ scores the same correspondences, and shards of one evaluation may run anywhere. 
 missing or damaged is made again, and the bytes are the same where the matcher is exact.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,6 +58,13 @@ class Shard:
         return range(num_chunks * self.index // self.number, num_chunks * (self.index + 1) // self.number)
 
     @classmethod
+    def covering(cls, num_pairs: int, most_pairs: int) -> "list[Shard]":
+        """The fewest shards that hold no more pairs than this each, but for one chunk, and nearly the same number."""
+        num_chunks = -(-num_pairs // CHUNK)
+        number = -(-num_chunks // max(most_pairs // CHUNK, 1))
+        return [cls(index, number) for index in range(number)]
+
+    @classmethod
     def parse(cls, text: str) -> "Shard":
         """The shard of a text `I/N`, I from 0 to N - 1.
 
@@ -96,6 +104,11 @@ class _Rows:
     values: Float64Array  # [P, ...] what a scorer says of consecutive pairs
 
 
+def predictor_id(matcher: Matcher) -> str:
+    """Names a matcher with all that changes what it finds, and how much is kept in one object."""
+    return keys.config_id(matcher.name, REVISION, CHUNK, matcher.identity)
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """One matcher on one benchmark under one protocol: where both passes are kept, and how they are made."""
@@ -107,8 +120,8 @@ class Evaluation:
 
     @property
     def predictor_id(self) -> str:
-        """Names the matcher with all that changes what it finds."""
-        return keys.config_id(self.matcher.name, REVISION, self.matcher.identity)
+        """See `predictor_id`."""
+        return predictor_id(self.matcher)
 
     def run(
         self,
@@ -153,7 +166,7 @@ class Evaluation:
                 continue
             known = self._read_predictions(chunk) if self._predictions_key(chunk) in there else None
             if known is None:
-                with listener.step("matching", run_id):
+                with self._timed(listener, "matching", run_id, len(places)):
                     known = Predictions.pack(matching.match([self.views.pairs[place] for place in places]))
                 self.store.put(self._predictions_key(chunk), codecs.to_npz(known))
                 num_matched += len(places)
@@ -163,6 +176,14 @@ class Evaluation:
         while pending:
             keep_first()
         return num_matched
+
+    def num_scored(self, *, outside: Shard | None = None) -> int:
+        """How many pairs have their scores in the store, those of one shard left out; reads none of them."""
+        num_pairs = len(self.views.pairs)
+        there = set(self.store.list(keys.prediction_scores_prefix(self.views.id, self.predictor_id, self.scorer.id)))
+        left_out = outside.chunks(num_pairs) if outside else ()
+        chunks = (chunk for chunk in Shard().chunks(num_pairs) if chunk not in left_out)
+        return sum(len(self._places(chunk)) for chunk in chunks if self._scores_key(chunk) in there)
 
     def rows(self) -> Float64Array | None:
         """What the scorer says of all pairs: [num_pairs, ...]; None while a shard is missing."""
@@ -177,11 +198,21 @@ class Evaluation:
             for place in range(len(self._places(chunk))):
                 yield known.points_of(place) if known else np.empty((0, 4), np.float32)
 
+    @contextmanager
+    def _timed(self, telemetry: Telemetry, step: str, run_id: str, num_pairs: int = 1) -> Iterator[None]:
+        """Tell of a step, and of the seconds that each of its pairs took."""
+        started = time.perf_counter()
+        with telemetry.step(step, run_id):
+            yield
+        seconds = (time.perf_counter() - started) / num_pairs
+        for _ in range(num_pairs):
+            telemetry.observe("evaluated_pair_seconds", seconds, run_id, matcher=self.matcher.name, step=step)
+
     def _submit(
         self, executor: Executor, telemetry: Telemetry, run_id: str, known: Predictions, place: int
     ) -> "Future[Float64Array]":
         def score() -> Float64Array:
-            with telemetry.step("scoring", run_id):
+            with self._timed(telemetry, "scoring", run_id):
                 return self.scorer.score(place, known.points_of(place % CHUNK))
 
         return executor.submit(score)

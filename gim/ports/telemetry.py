@@ -1,5 +1,6 @@
 """The Telemetry port: how stages say what they do, without knowing who listens (journal, Prometheus, nobody)."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -22,6 +23,9 @@ class Telemetry(Protocol):
     def set_level(self, name: str, value: float, **labels: str) -> None:
         """Say how much there is of something now (`bus_lag`, ...)."""
 
+    def set_levels(self, name: str, levels: Sequence[tuple[Mapping[str, str], float]]) -> None:
+        """Say all there is of something now, by labels; what was said of other labels is gone (`zeb_auc`, ...)."""
+
     def progress(self, video_id: str, phase: str, done: float, total: float) -> None:
         """Say how far a phase (`fetch`, `decode`, `label`, `propagate`) of a video is; total 0 = unknown."""
 
@@ -42,6 +46,9 @@ class NullTelemetry:
         pass
 
     def set_level(self, name: str, value: float, **labels: str) -> None:
+        pass
+
+    def set_levels(self, name: str, levels: Sequence[tuple[Mapping[str, str], float]]) -> None:
         pass
 
     def progress(self, video_id: str, phase: str, done: float, total: float) -> None:

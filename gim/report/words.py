@@ -45,6 +45,12 @@ _REASONS = {
     "no_motion": Reason("the image hardly moves between the frames"),
     "too_near": Reason("only frames nearer than the smallest interval correspond", _DENSER),
     "too_few_kept": Reason("too few correspondences after the last fit", _DENSER),
+    # structure from motion, see gim.stages.colmap_labels
+    "no_model": Reason("no model could be reconstructed of the clip"),
+    "not_registered": Reason("the frame is not in the model"),
+    "too_few_shared": Reason("no later frame shares enough points of the model"),
+    "shared_no_more": Reason("frames further on share too few points of the model"),
+    "left_out": Reason("a clip is reconstructed from fewer frames"),
 }
 
 

@@ -13,7 +13,7 @@ from gim.ports.store import Store
 from gim.runtime.dead import read_letters
 from gim.runtime.opening import is_remote, open_bus, open_store
 from gim.settings import Settings
-from gim.stages.evaluate import EvaluateStage
+from gim.stages.evaluate_shards import EvaluateShardStage, PlanEvaluationStage
 from gim.stages.ingest import IngestStage
 from gim.stages.label import group_of
 from gim.stages.propagate import PropagateStage
@@ -156,7 +156,8 @@ def _topics_status(settings: Settings) -> list[TopicStatus]:
 def _topic_status(bus: Bus, topic: str, partitions: dict[str, int], settings: Settings) -> TopicStatus:
     if not partitions[topic]:
         return TopicStatus(topic, 0)
-    groups = [*groups_of(settings), (EvaluateStage.topic, EvaluateStage.group)]
+    evaluators = [(stage.topic, stage.group) for stage in (PlanEvaluationStage, EvaluateShardStage)]
+    groups = [*groups_of(settings), *evaluators]
     lag = {group: bus.lag(topic, group) for of, group in groups if of == topic}
     dead = len(read_letters(bus, topic)) if partitions[topic + DEAD_SUFFIX] else 0
     return TopicStatus(topic, partitions[topic], lag, dead)

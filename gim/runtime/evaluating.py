@@ -1,17 +1,18 @@
 """Evaluates a matcher on this machine: in threads of this process, or in several processes that take shards.
 
 Processes meet in the store alone: each keeps what it made, and this one puts it together. With several GPUs each
-process has the next.
+process has the next. They end with this one, however it ends: what is whole is in the store.
 """
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
 from types import TracebackType
 from typing import Self
@@ -69,6 +70,7 @@ class LocalEvaluator:
         self._on_pairs = on_pairs
         self._held = ExitStack()
         self._worker = _Worker(settings, matcher, settings.run.threads or multiprocessing.cpu_count(), self._held)
+        self._leash: Connection | None = None  # processes end when it is closed
         self._pool = self._start(workers) if workers > 1 else None
 
     def __enter__(self) -> Self:
@@ -77,6 +79,8 @@ class LocalEvaluator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        if kind is not None and self._leash is not None:
+            self._leash.close()  # first: else the processes would be waited for until their shards are done
         self._held.close()
 
     @property
@@ -108,9 +112,11 @@ class LocalEvaluator:
         for turn in range(workers):
             turns.put(turn)
         threads = max((self._settings.run.threads or multiprocessing.cpu_count()) // workers, 1)
-        pool = ProcessPoolExecutor(
-            workers, context, initializer=_start_worker, initargs=(self._settings, self._name, threads, turns)
-        )
+        held_by_them, self._leash = context.Pipe(duplex=False)
+        self._held.callback(self._leash.close)
+        self._held.callback(held_by_them.close)
+        given = (self._settings, self._name, threads, turns, held_by_them)
+        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=given)
         self._held.callback(pool.shutdown, cancel_futures=True)
         return pool
 
@@ -143,7 +149,8 @@ class _Worker:
         held.callback(self._store.close)
         held.enter_context(one_thread_each())
         held.enter_context(network_threads(threads))
-        self._executor = held.enter_context(ThreadPoolExecutor(threads))
+        self._executor = ThreadPoolExecutor(threads)
+        held.callback(self._executor.shutdown, cancel_futures=True)
 
     def evaluation(self, views: Views, scorer: Scorer) -> Evaluation:
         return Evaluation(self._store, views, scorer, self.matcher)
@@ -155,18 +162,17 @@ class _Worker:
 _in_this_process: list[_Worker] = []  # of a process of the pool: its one worker
 
 
-def _start_worker(settings: Settings, matcher: str, threads: int, turns: "Queue[int]") -> None:
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+def _start_worker(settings: Settings, matcher: str, threads: int, turns: "Queue[int]", leash: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all of us; the parent decides
+    threading.Thread(target=_end_with, args=(leash,), name="leash", daemon=True).start()
     kind = matcher_class(matcher)
     own = _on_next_gpu(settings, turns.get()) if issubclass(kind, NetworkMatcher) else settings
     _in_this_process.append(_Worker(own, matcher, threads, ExitStack()))  # the process ends with it
 
 
-def _end_with_parent() -> None:
-    """A process of a pool would wait for work for ever once its parent was killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
+def _end_with(leash: Connection) -> None:
+    """End this process once the other end is closed, by the parent or because it was killed: else it waits for ever."""
+    leash.poll(None)
     os._exit(1)
 
 

@@ -151,7 +151,7 @@ class _Service:
                 executor = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="stage"))
                 stack.enter_context(one_thread_each())
                 stack.enter_context(network_threads(threads))
-                parts = Parts(settings, store, bus, self.telemetry, tracing, executor, threads, work_dir)
+                parts = Parts(settings, store, bus, self.telemetry, tracing, executor, threads, work_dir, self.log)
                 work = self.patience.call("work", lambda: build(parts))
                 for companion in work.beside:
                     stack.enter_context(companion)

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
 
 from gim.evaluation.protocols import protocol_named
 from gim.matchers import registry
@@ -14,13 +16,19 @@ from gim.ports.bus import Bus
 from gim.ports.store import Store
 from gim.ports.telemetry import Telemetry
 from gim.ports.tracing import Tracing
+from gim.runtime.logs import no_log
 from gim.runtime.pressure import Pressure
+from gim.runtime.scoreboard import Scoreboard
+from gim.runtime.threads import beating
 from gim.runtime.wiring import guide_name, ingest_stage, load_matchers, load_segmenter, propagate_stage
 from gim.settings import Settings
 from gim.stages.base import Stage
 from gim.stages.deployed import deployed_labels_id
-from gim.stages.evaluate import EvaluateStage
+from gim.stages.evaluate import Judge
+from gim.stages.evaluate_shards import EvaluateShardStage, HeldMatcher, PlanEvaluationStage
 from gim.stages.label import LabelStage
+
+_REPORTS_SECONDS = 60.0  # between two looks for reports of other evaluators
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,7 @@ class Parts:
     executor: Executor
     threads: int  # of the executor, and of decoding
     work_dir: Path
+    log: FilteringBoundLogger = field(default_factory=no_log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +103,24 @@ def propagator(parts: Parts) -> Work:
 
 
 def evaluator(parts: Parts) -> Work:
-    """Checkpoints become reports on the benchmarks of the store."""
-    settings = parts.settings
-    stage = EvaluateStage(
-        parts.store,
+    """Checkpoints become shares of the store's benchmarks, and the shares reports, whose scores are metrics."""
+    settings, config = parts.settings, parts.settings.evaluation
+    board = Scoreboard(parts.store, parts.telemetry, parts.log, max_runs=config.shown_runs)
+    board.refresh()
+    judge = Judge(
+        store=parts.store,
         matcher_settings=settings.matcher,
         resources=ModelResources(settings.inference, settings.weights),
-        benchmarks=settings.evaluation.benchmarks,
-        protocol=protocol_named(settings.evaluation.protocol),
+        protocol=protocol_named(config.protocol),
         executor=parts.executor,
         telemetry=parts.telemetry,
         work_dir=parts.work_dir,
+        on_report=board.add,
     )
-    return Work([stage])
+    held = HeldMatcher(judge.loaded)
+    plan = PlanEvaluationStage(judge, held, benchmarks=config.benchmarks, shard_pairs=config.shard_pairs)
+    looking = beating(board.refresh_quietly, _REPORTS_SECONDS, "reports")
+    return Work([EvaluateShardStage(judge, held), plan], [closing(held), looking])
 
 
 def _guide(settings: Settings) -> SparseMatcher | None:

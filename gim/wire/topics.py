@@ -12,6 +12,7 @@ SEGMENTS = "gim.segments.v1"
 LABELS = "gim.labels.v1"
 PAIRS = "gim.pairs.v1"
 CHECKPOINTS = "gim.checkpoints.v1"
+EVALUATION_SHARDS = "gim.evaluation-shards.v1"
 EVALUATIONS = "gim.evaluations.v1"
 
 Event = ProtoMessage
@@ -23,6 +24,7 @@ _TYPES: dict[str, type[ProtoMessage]] = {
     LABELS: events_pb2.LabelsReady,
     PAIRS: events_pb2.PairsReady,
     CHECKPOINTS: events_pb2.CheckpointReady,
+    EVALUATION_SHARDS: events_pb2.EvaluationShardPlanned,
     EVALUATIONS: events_pb2.EvaluationReady,
 }
 ALL = tuple(_TYPES)

@@ -8,6 +8,7 @@ from gim.wire.v1 import events_pb2, matcher_pb2
 from gim.wire.v1.events_pb2 import (
     CheckpointReady,
     EvaluationReady,
+    EvaluationShardPlanned,
     LabelsReady,
     PairsReady,
     SegmentReady,
@@ -103,6 +104,26 @@ GOLDEN = [
         EvaluationReady(run_id=_RUN, step=20_000, benchmark="zeb", report=f"reports/{_RUN}/00020000/zeb/report.json"),
         "0a0e6c6f6674722d613162326333643410a09c011a037a6562222f7265706f7274732f6c6f6674722d61316232633364342f30303032"
         "303030302f7a65622f7265706f72742e6a736f6e",
+    ),
+    (
+        topics.EVALUATION_SHARDS,
+        EvaluationShardPlanned(
+            run_id=_RUN,
+            step=20_000,
+            matcher="loftr",
+            checkpoint=f"checkpoints/{_RUN}/00020000/weights.safetensors",
+            dataset_id="outdoor-11223344",
+            benchmark="zeb-kitti-0a1b2c3d",
+            shard=7,
+            num_shards=8,
+            settings_id="99aabbcc",
+            predictor_id="loftr-5e6f7a8b",
+            scorer_id="strict-1-0c1d2e3f",
+        ),
+        "0a0e6c6f6674722d613162326333643410a09c011a056c6f6674722237636865636b706f696e74732f6c6f6674722d6131623263"
+        "3364342f30303032303030302f776569676874732e7361666574656e736f72732a106f7574646f6f722d31313232333334343212"
+        "7a65622d6b697474692d3061316232633364380740084a083939616162626363520e6c6f6674722d35653666376138625a117374"
+        "726963742d312d3063316432653366",
     ),
 ]
 

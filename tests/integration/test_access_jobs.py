@@ -16,13 +16,16 @@ from gim.benchmarks.stored import put_benchmark
 from gim.datasets.config import DatasetConfig
 from gim.datasets.manifest import dataset_ids
 from gim.errors import ConfigError
+from gim.evaluation.protocols import protocol_named
 from gim.matchers.network import ModelResources
 from gim.ports.telemetry import NullTelemetry
 from gim.runtime.access import read_access
 from gim.runtime.dataset_job import run_dataset_job
 from gim.runtime.logs import make_log
+from gim.runtime.scoreboard import Scoreboard
 from gim.settings import Settings
-from gim.stages.evaluate import EvaluateStage, EvaluationReport
+from gim.stages.evaluate import EvaluateStage, EvaluationReport, Judge
+from gim.stages.evaluate_shards import EvaluateShardStage, HeldMatcher, PlanEvaluationStage
 from gim.wire.v1.events_pb2 import CheckpointReady, EvaluationReady
 from tests.finished_pairs import finish
 from tests.integration.test_access_s3 import SERVICES, Bucket
@@ -52,6 +55,29 @@ def test_the_trainer_builds_a_dataset_and_never_sees_a_film(bucket: Bucket) -> N
     with closing(MinioStore(user, bucket.name)) as store:
         with pytest.raises(ConfigError, match="access denied"):
             store.get(keys.video_source(video_id, "mp4"))
+
+
+def test_the_evaluator_shares_out_scores_and_tells(bucket: Bucket, tmp_path: Path) -> None:
+    put_benchmark(bucket.root, "room", write_scene(tmp_path / "room", num_pairs=1))
+    user = bucket.user(read_access(SERVICES, "evaluator"))
+    with closing(MinioStore(user, bucket.name)) as store, ThreadPoolExecutor(1) as executor:
+        board = Scoreboard(store, NullTelemetry())
+        board.refresh()
+        judge = Judge(
+            store=store,
+            matcher_settings={"rootsift": {"max_keypoints": 300}},
+            resources=ModelResources(),
+            executor=executor,
+            telemetry=NullTelemetry(),
+            protocol=protocol_named("gim"),
+            on_report=board.add,
+        )
+        held = HeldMatcher(judge.loaded)
+        planned = PlanEvaluationStage(judge, held).handle(CheckpointReady(run_id="sift", step=1, matcher="rootsift"))
+        (ready,) = [ready for _, event in planned for _, ready in EvaluateShardStage(judge, held).handle(event)]
+    assert isinstance(ready, EvaluationReady)
+    assert bucket.root.exists(ready.report)
+    assert bucket.root.exists(keys.last_reported("sift"))
 
 
 def test_the_evaluator_scores_a_checkpoint(bucket: Bucket, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.integration.secured_kafka import ADMINISTRATOR, SecuredKafka, running
 
 SERVICES = ROOT / "services"
 NAMES = service_names(SERVICES)
-GROUPS = ("ingest", "label-rootsift", "propagate", "evaluate", "another")
+GROUPS = ("ingest", "label-rootsift", "propagate", "evaluate", "evaluate-shards", "another")
 DEAD = tuple(topic + topics.DEAD_SUFFIX for topic in topics.ALL)
 PREFIX = "site1."
 # One by default; the others take a minute.
@@ -98,7 +98,7 @@ def test_a_service_works_in_the_groups_it_states_and_in_no_others(kafka: Secured
             if is_allowed(lambda group=group: bus.lag(topics.SEGMENTS, group)):
                 watched.add(group)
     expected = {"downloader": {"ingest"}, "matcher": {"label-rootsift"}, "propagator": {"propagate"}}
-    expected |= {"evaluator": {"evaluate"}}
+    expected |= {"evaluator": {"evaluate", "evaluate-shards"}}
     assert joined == expected.get(service, set())
     # To know how far a group is takes the right to see its topic, too.
     seen = {"downloader": {"ingest", "label-rootsift"}, "matcher": {"label-rootsift"}, "operator": set(GROUPS)}

@@ -27,7 +27,8 @@ from gim.ports.telemetry import NullTelemetry
 from gim.records import CheckpointFile, CheckpointManifest
 from gim.runtime.outcome import DrainReport
 from gim.runtime.worker import drain
-from gim.stages.evaluate import EvaluateStage, EvaluationReport
+from gim.stages.evaluate import EvaluationReport, Judge
+from gim.stages.evaluate_shards import EvaluateShardStage, HeldMatcher, PlanEvaluationStage
 from gim.wire import topics
 from gim.wire.v1.events_pb2 import CheckpointReady, EvaluationReady
 from tests.posed_scene import some_pairs
@@ -66,10 +67,17 @@ def evaluate(store: Store, bus: SqliteBus, ready: CheckpointReady) -> DrainRepor
     bus.publish(topics.CHECKPOINTS, ready.run_id, ready.SerializeToString(), {})
     bus.flush()
     with ThreadPoolExecutor(2) as executor:
-        stage = EvaluateStage(
-            store, matcher_settings=QUICK, resources=RESOURCES, executor=executor, telemetry=NullTelemetry()
+        judge = Judge(
+            store=store,
+            matcher_settings=QUICK,
+            resources=RESOURCES,
+            executor=executor,
+            telemetry=NullTelemetry(),
+            protocol=protocol_named("strict"),
         )
-        return drain([stage], bus, telemetry=NullTelemetry())
+        with closing(HeldMatcher(judge.loaded)) as held:
+            stages = [PlanEvaluationStage(judge, held), EvaluateShardStage(judge, held)]
+            return drain(stages, bus, telemetry=NullTelemetry())
 
 
 def announced(bus: SqliteBus) -> EvaluationReady:

@@ -105,6 +105,7 @@ def prometheus_of(port, folder):
 def scraped(tmp_path_factory):
     """A telemetry, and the Prometheus that reads it over HTTP."""
     known = {"matcher": ["rootsift"], "topic": ["t"], "group": ["g"], "benchmark": ["zeb"]}
+    known |= {"dataset": ["kitti"], "method": ["rootsift"], "run_id": ["run-1"]}
     telemetry = PrometheusTelemetry("matcher", known=known)
     telemetry.count("no_such_name", 1, "v")
     with closing(StatusServer(Status(), "127.0.0.1", 0, metrics=telemetry.exposition)) as server:
@@ -140,6 +141,7 @@ def test_every_published_query_is_understood_and_answered(scraped):
             telemetry.count("pairs", 1, "v", matcher="rootsift", outcome="labelled")
             telemetry.observe("correspondences_per_pair", 500, "v", matcher="rootsift")
             telemetry.observe("propagated_interval_seconds", 2, "v")
+            telemetry.observe("evaluated_pair_seconds", 2, "v", matcher="rootsift", step="matching")
             return prometheus.query(query)
 
         assert prometheus.wait_until(answer, query)

@@ -10,6 +10,7 @@ EVENTS = {
     topics.LABELS: events_pb2.LabelsReady(video_id="yt-dQw4w9WgXcQ", sampling_id="s", segment=0, matcher_id="m"),
     topics.PAIRS: events_pb2.PairsReady(video_id="yt-dQw4w9WgXcQ", recipe_id="r", num_pairs=3),
     topics.CHECKPOINTS: events_pb2.CheckpointReady(run_id="r", step=100, matcher="loftr", checkpoint="checkpoints/r/0"),
+    topics.EVALUATION_SHARDS: events_pb2.EvaluationShardPlanned(run_id="r", step=100, benchmark="b", num_shards=1),
     topics.EVALUATIONS: events_pb2.EvaluationReady(run_id="r", step=100, benchmark="b", report="reports/r/report.json"),
 }
 

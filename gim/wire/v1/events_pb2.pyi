@@ -70,6 +70,32 @@ class CheckpointReady(_message.Message):
     dataset_id: str
     def __init__(self, run_id: _Optional[str] = ..., step: _Optional[int] = ..., matcher: _Optional[str] = ..., checkpoint: _Optional[str] = ..., dataset_id: _Optional[str] = ...) -> None: ...
 
+class EvaluationShardPlanned(_message.Message):
+    __slots__ = ("run_id", "step", "matcher", "checkpoint", "dataset_id", "benchmark", "shard", "num_shards", "settings_id", "predictor_id", "scorer_id")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    MATCHER_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    DATASET_ID_FIELD_NUMBER: _ClassVar[int]
+    BENCHMARK_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    NUM_SHARDS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_ID_FIELD_NUMBER: _ClassVar[int]
+    PREDICTOR_ID_FIELD_NUMBER: _ClassVar[int]
+    SCORER_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    step: int
+    matcher: str
+    checkpoint: str
+    dataset_id: str
+    benchmark: str
+    shard: int
+    num_shards: int
+    settings_id: str
+    predictor_id: str
+    scorer_id: str
+    def __init__(self, run_id: _Optional[str] = ..., step: _Optional[int] = ..., matcher: _Optional[str] = ..., checkpoint: _Optional[str] = ..., dataset_id: _Optional[str] = ..., benchmark: _Optional[str] = ..., shard: _Optional[int] = ..., num_shards: _Optional[int] = ..., settings_id: _Optional[str] = ..., predictor_id: _Optional[str] = ..., scorer_id: _Optional[str] = ...) -> None: ...
+
 class EvaluationReady(_message.Message):
     __slots__ = ("run_id", "step", "benchmark", "report")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]

@@ -96,7 +96,7 @@ def test_every_name_that_the_code_tells_is_declared():
     declared = {name for metric in METRICS for name in (metric.port_name, *metric.told)} | UNCOUNTED
     told = {}
     for path in (ROOT / "gim").rglob("*.py"):
-        calls = re.findall(r"""tel(?:l|emetry)\.(?:count|observe|set_level)\(\s*["'](\w+)["']""", path.read_text())
+        calls = re.findall(r"""tel(?:l|emetry)\.(?:count|observe|set_levels?)\(\s*["'](\w+)["']""", path.read_text())
         told |= dict.fromkeys(calls, path.name)
     assert len(told) > 15
     assert {name: path for name, path in told.items() if name not in declared} == {}
@@ -119,6 +119,27 @@ def test_label_sets_are_bounded_and_nothing_is_lost(telemetry):
     assert len(found) <= MAX_LABEL_SETS + 1
     assert sum(found.values()) == 3 * MAX_LABEL_SETS
     assert found['gim_videos_total{outcome="other",reason="other"}'] > 0
+
+
+def test_levels_that_are_said_all_at_once_leave_no_old_series(telemetry):
+    telemetry.set_levels("zeb_rank", [({"method": "xfeat", "run_id": run}, 1.5) for run in ("a", "b")])
+    telemetry.set_levels("zeb_rank", [({"method": "xfeat", "run_id": run}, 2) for run in ("b", "c")])
+    assert {name: value for name, value in samples(telemetry).items() if name.startswith("gim_zeb_rank")} == {
+        'gim_zeb_rank{method="xfeat",run_id="b"}': 2,
+        'gim_zeb_rank{method="xfeat",run_id="c"}': 2,
+    }
+    telemetry.set_levels("zeb_rank", [])
+    assert not [name for name in samples(telemetry) if name.startswith("gim_zeb_rank")]
+
+
+def test_levels_said_all_at_once_are_as_many_as_their_teller_wants(telemetry):
+    levels = [({"method": "xfeat", "run_id": str(number)}, number) for number in range(2 * MAX_LABEL_SETS)]
+    for _ in range(2):
+        telemetry.set_levels("zeb_rank", levels)
+    found = {name: value for name, value in samples(telemetry).items() if name.startswith("gim_zeb_rank")}
+    assert sorted(found.values()) == list(range(2 * MAX_LABEL_SETS))
+    telemetry.set_levels("no_such_levels", levels)
+    assert samples(telemetry)['gim_undeclared_total{name="no_such_levels"}'] == len(levels)
 
 
 def test_the_first_bug_is_a_step_up_from_zero(telemetry):
@@ -227,6 +248,8 @@ def test_the_other_telemetries_take_distributions_and_levels(tmp_path):
     journal.observe("correspondences_per_pair", 100, "v", matcher="m")
     journal.observe("correspondences_per_pair", 50, "v", matcher="m")
     journal.set_level("bus_lag", 1, topic="t", group="g")
+    for other in (NullTelemetry(), journal):
+        other.set_levels("zeb_rank", [({"method": "m", "run_id": "r"}, 1)])
     journal.close()
     counters = RunWatch(tmp_path).snapshot().videos["v"].counters
     assert counters["correspondences_per_pair_sum{matcher=m}"] == 150

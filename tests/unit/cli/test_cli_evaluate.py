@@ -36,7 +36,7 @@ def test_a_list_of_pairs_scores_as_the_benchmark_made_of_it(
     assert (direct["pairs"], direct["failures"], direct["matcher"]) == (2, 0, "rootsift")
     assert set(direct["auc"]) == {"5", "10", "20"}
     assert direct["auc"]["20"] > 80
-    assert direct["protocol"]["name"] == "poselib"
+    assert direct["protocol"]["id"] == "strict-1"
     put = gim(capsys, "benchmark", "put", "room", str(scene), "--licence", "CC0", "--store", str(root), "--json")
     stored = gim(capsys, "evaluate", "checkpoint", "sift", "0", "--store", str(root), "--json", *QUICK)
     assert stored["benchmark"] == put["benchmark_id"]
@@ -79,4 +79,4 @@ def test_scores_are_shown_to_people_as_a_table(capsys: pytest.CaptureFixture[str
     assert run_command(["evaluate", "pairs", str(scene / "pairs.txt"), *QUICK]) == 0
     out = capsys.readouterr().out
     assert "@5" in out
-    assert "protocol poselib, revision 1" in out
+    assert "protocol strict-1" in out
