@@ -11,14 +11,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from gim import codecs
-from gim.errors import CorruptObject, InvalidInput
-from gim.photos.sizes import declared_size
+from gim.benchmarks.image_sizes import ImageSizes
+from gim.errors import InvalidInput
 from gim.records import Float64Array
 
 _NUM_FIELDS = 11
 _SINGULAR = 1e12  # condition beyond which a matrix has no inverse worth the name; of real ones it is below 1e7
-_HEAD_BYTES = 1 << 16  # most files state their size in so many
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,42 +79,6 @@ def parse_homography(words: list[str], where: str) -> Float64Array:
 def is_singular(H01: npt.ArrayLike) -> bool:
     """Whether a [3, 3] matrix takes a plane to a line or a point."""
     return not np.linalg.cond(np.asarray(H01, np.float64)) < _SINGULAR
-
-
-class ImageSizes:
-    """Width and height of images of a folder, each file looked at once."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._known: dict[str, tuple[int, int]] = {}
-
-    def of(self, name: str, where: str) -> tuple[int, int]:
-        """Width and height of an image, from the head of its file.
-
-        Raises:
-            InvalidInput: it is absent or no image; the message begins with `where`.
-        """
-        if name not in self._known:
-            self._known[name] = _image_size(self._root / name, where)
-        return self._known[name]
-
-
-def _image_size(path: Path, where: str) -> tuple[int, int]:
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-            size = declared_size(head)
-            data = b"" if all(size) else head + file.read()
-        if data:
-            height, width = codecs.decode_image(data).shape[:2]
-            return width, height
-    except OSError as error:
-        raise InvalidInput(f"{where}: the image {path} cannot be read ({error.strerror})") from error
-    except CorruptObject as error:
-        raise InvalidInput(f"{where}: {path}: {error}") from error
-    if not all(size):
-        raise InvalidInput(f"{where}: {path}: not a readable image (0 bytes)")
-    return size
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

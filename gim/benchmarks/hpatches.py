@@ -8,7 +8,8 @@ of homographies leave out the eight with the largest images, which makes 52 and 
 from collections.abc import Sequence
 from pathlib import Path
 
-from gim.benchmarks.homography_pairs import ImageSizes, PlanePair, parse_homography
+from gim.benchmarks.homography_pairs import PlanePair, parse_homography
+from gim.benchmarks.image_sizes import ImageSizes
 from gim.errors import InvalidInput
 from gim.spelling import did_you_mean
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from gim.benchmarks.array_files import read_arrays
 from gim.benchmarks.calibrated_pairs import read_calibrated_pairs
-from gim.benchmarks.homography_pairs import ImageSizes
+from gim.benchmarks.image_sizes import ImageSizes
 from gim.benchmarks.posed import PosedPair, checked_cameras
 from gim.errors import InvalidInput
 from gim.geometry.pose import relative_pose

@@ -111,7 +111,7 @@ def _score_poses(
     from gim.evaluation.views import folder_views
 
     views = folder_views(name, root, [(pair.image0, pair.image1) for pair in pairs], size.rule)
-    rows = run.rows(name, views, pose_scorer(pairs, protocol))
+    rows = run.rows(name, views, pose_scorer(pairs, protocol, views))
     if rows is None:
         return
     results = posed_results(pairs, rows)

@@ -77,7 +77,7 @@ def evaluate_pairs(
     rule = SizeRule(chosen.longest_side, is_enlarged=chosen.is_enlarged)
     views = folder_views("pairs", pairs_file.parent, names, rule)  # a folder's name may hold what no key can
     with judge(settings, matcher, workers=workers, shard=shard, is_kept=store is not None, quiet=as_json) as judged:
-        rows = judged.rows(name, views, pose_scorer(pairs, chosen))
+        rows = judged.rows(name, views, pose_scorer(pairs, chosen, views))
     if rows is None:
         say_shard(shard, as_json=as_json)
         return

@@ -41,6 +41,12 @@ def matched_size(width: int, height: int, rule: SizeRule) -> tuple[int, int]:
     return max(sides[0] // step, 1) * step, max(sides[1] // step, 1) * step
 
 
+def size_scale(width: int, height: int, rule: SizeRule) -> tuple[float, float]:
+    """What width and height of an image are multiplied by before it is matched."""
+    matched = matched_size(width, height, rule)
+    return matched[0] / width, matched[1] / height
+
+
 def resized(image: Uint8Array, rule: SizeRule) -> ResizedImage:
     """An image at the size it is matched at: bilinear, as the original does.
 

@@ -38,7 +38,7 @@ NO_POSE = PoseErrors(np.inf, np.inf, np.inf)
 
 
 def estimate_pose(
-    points: Float32Array, K0: Float64Array, K1: Float64Array, protocol: PoseProtocol, seed: int = 0
+    points: Float32Array | Float64Array, K0: Float64Array, K1: Float64Array, protocol: PoseProtocol, seed: int = 0
 ) -> PoseEstimate | None:
     """The relative pose of two views; None where there is none.
 

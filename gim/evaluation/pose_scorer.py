@@ -13,6 +13,7 @@ from gim.benchmarks.zeb import ZebPair
 from gim.evaluation.pose import estimate_pose, pose_errors
 from gim.evaluation.protocols import PoseProtocol
 from gim.evaluation.results_file import RIGHT_BELOW, PairResult
+from gim.evaluation.views import Views
 from gim.geometry.epipolar import essential_from_pose, squared_symmetric_epipolar_distance
 from gim.records import BoolArray, Float32Array, Float64Array
 
@@ -49,14 +50,16 @@ class PoseScorer:
     id: str
     pairs: Sequence[PosedPair | ZebPair]
     protocol: PoseProtocol
+    scales: Float64Array | None = None  # [num_pairs, 4] of x0, y0, x1, y1 to where a pixel is one of the protocol's
 
     def score(self, pair: int, points: Float32Array) -> Float64Array:
         """Numbers [num_seeds, 7] of a pair, see `Column`; one row where the protocol has no seeds."""
         truth = self.pairs[pair]
         is_right = right_matches(points, truth.K0, truth.K1, truth.T_0to1)
         rows = []
+        fitted, K0, K1 = self._in_its_pixels(pair, points)
         for seed in self.protocol.seeds or (0,):
-            estimate = estimate_pose(points, truth.K0, truth.K1, self.protocol, seed)
+            estimate = estimate_pose(fitted, K0, K1, self.protocol, seed)
             errors = pose_errors(estimate, truth.T_0to1, self.protocol)
             inliers = np.zeros(len(points), bool) if estimate is None else estimate.inliers
             rows.append(
@@ -72,14 +75,46 @@ class PoseScorer:
             )
         return np.array(rows, np.float64)
 
+    def _in_its_pixels(
+        self, pair: int, points: Float32Array
+    ) -> tuple[Float32Array | Float64Array, Float64Array, Float64Array]:
+        """Correspondences and intrinsics in the pixels that the protocol's threshold is in."""
+        truth = self.pairs[pair]
+        if self.scales is None:
+            return points, truth.K0, truth.K1
+        scale = self.scales[pair]
+        K0, K1 = (_resized_intrinsics(K, own) for K, own in ((truth.K0, scale[:2]), (truth.K1, scale[2:])))
+        return (points.astype(np.float64) + 0.5) * scale - 0.5, K0, K1
 
-def pose_scorer(pairs: Sequence[PosedPair | ZebPair], protocol: PoseProtocol) -> PoseScorer:
-    """The scorer of pairs with known cameras."""
+
+def pose_scorer(pairs: Sequence[PosedPair | ZebPair], protocol: PoseProtocol, views: Views | None = None) -> PoseScorer:
+    """The scorer of pairs with known cameras.
+
+    Args:
+        pairs: what is true of each.
+        protocol: one that says how large images are matched has its threshold in pixels of that size.
+        views: of the same pairs, to know that size by; None: images are matched as they are given.
+
+    Raises:
+        InvalidInput: an image cannot be read.
+    """
     truth = hashlib.sha256()
     for pair in pairs:
         for matrix in (pair.K0, pair.K1, pair.T_0to1):
             truth.update(matrix.tobytes())
-    return PoseScorer(keys.config_id(protocol.id, protocol, truth.hexdigest()), pairs, protocol)
+    scales = None
+    if protocol.longest_side is not None and views is not None:
+        of_image = {name: views.scale(name) for name in {name for names in views.pairs for name in names}}
+        scales = np.array([(*of_image[name0], *of_image[name1]) for name0, name1 in views.pairs], np.float64)
+        truth.update(scales.tobytes())
+    return PoseScorer(keys.config_id(protocol.id, protocol, truth.hexdigest()), pairs, protocol, scales)
+
+
+def _resized_intrinsics(K: Float64Array, scale: Float64Array) -> Float64Array:
+    """Intrinsics [3, 3] of an image that was resized by (x, y); the origin is the centre of the first pixel."""
+    x, y = scale
+    moved = np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2], [0.0, 0.0, 1.0]])
+    return np.asarray(moved @ K)
 
 
 def right_matches(points: Float32Array, K0: Float64Array, K1: Float64Array, T_0to1: Float64Array) -> BoolArray:

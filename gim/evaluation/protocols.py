@@ -18,7 +18,7 @@ class PoseProtocol:
     name: str
     revision: int
     solver: Literal["opencv-ransac", "poselib"]  # of the essential matrix
-    threshold_px: float  # largest epipolar error of an inlier
+    threshold_px: float  # largest epipolar error of an inlier, pixels of the image as given, or of `longest_side`
     # What the threshold is divided by to stand in normalised coordinates; "each": PoseLib's own, camera by camera.
     focal: Literal["upstream-mean", "mean", "each"]
     success_probability: float

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from gim import codecs, keys
+from gim.benchmarks.image_sizes import image_size
 from gim.benchmarks.stored import StoredBenchmark
 from gim.errors import CorruptObject, InvalidInput
-from gim.evaluation.image_size import ResizedImage, SizeRule, resized
+from gim.evaluation.image_size import ResizedImage, SizeRule, resized, size_scale
 
 
 class Views(Protocol):
@@ -27,6 +28,13 @@ class Views(Protocol):
 
         Raises:
             InvalidInput: it cannot be read.
+        """
+
+    def scale(self, name: str) -> tuple[float, float]:
+        """What width and height are multiplied by to have that size.
+
+        Raises:
+            InvalidInput: the image cannot be read.
         """
 
 
@@ -48,6 +56,9 @@ class FolderViews:
         except CorruptObject as error:
             raise InvalidInput(f"{path}: {error}") from error
 
+    def scale(self, name: str) -> tuple[float, float]:
+        return size_scale(*image_size(self.root / name, self.id), self.rule)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredViews:
@@ -60,6 +71,10 @@ class StoredViews:
 
     def image(self, name: str) -> ResizedImage:
         return resized(self.benchmark.image(name), self.rule)
+
+    def scale(self, name: str) -> tuple[float, float]:
+        height, width = self.benchmark.image(name).shape[:2]
+        return size_scale(width, height, self.rule)
 
 
 def folder_views(name: str, root: Path, pairs: Sequence[tuple[str, str]], rule: SizeRule) -> FolderViews:

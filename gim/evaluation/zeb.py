@@ -60,7 +60,7 @@ def zeb_evaluation(
     """
     names = [(pair.image0, pair.image1) for pair in pairs]
     views = folder_views(dataset.folder, root / dataset.folder, names, size_rule(dataset, protocol))
-    return views, pose_scorer(pairs, protocol)
+    return views, pose_scorer(pairs, protocol, views)
 
 
 def size_rule(dataset: ZebDataset, protocol: PoseProtocol) -> SizeRule:

@@ -96,7 +96,9 @@ class Judge:
         pairs = benchmark.pairs()
         rule = SizeRule(self.protocol.longest_side, is_enlarged=self.protocol.is_enlarged)
         views = stored_views(benchmark, [(pair.image0, pair.image1) for pair in pairs], rule)
-        return Judged(benchmark, pairs, Evaluation(self.store, views, pose_scorer(pairs, self.protocol), matcher))
+        return Judged(
+            benchmark, pairs, Evaluation(self.store, views, pose_scorer(pairs, self.protocol, views), matcher)
+        )
 
     def is_reported(self, checkpoint: Checkpoint, benchmark: StoredBenchmark) -> bool:
         """Whether the store has the report that would be made now; one by another protocol is made anew."""
