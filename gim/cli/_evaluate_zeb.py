@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,10 @@ from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, 
 from gim.cli._terminal import say_note
 
 if TYPE_CHECKING:
+    from gim.benchmarks.zeb import ZebDataset, ZebPair
+    from gim.evaluation.passes import Evaluation
     from gim.evaluation.scores import Score
+    from gim.records import Float32Array
 
 
 def add_commands(evaluate: typer.Typer) -> None:
@@ -46,6 +49,9 @@ def evaluate_zeb(
     ),
     method: Annotated[
         str | None, typer.Option(metavar="NAME", help="In result files.", show_default="the matcher's")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page on it, with the worst pairs drawn.")
     ] = None,
     workers: WorkersOption = 1,
     shard: ShardOption = None,
@@ -73,15 +79,19 @@ def evaluate_zeb(
     if missing:
         say_note(f"{folder} has no {', '.join(item.folder for item in missing)}: the mean is over {len(found)}")
     pairs = {item: read_dataset(there.root, item, max_pairs=chosen.max_pairs_per_scene) for item in found}
+    parts = {item: zeb_evaluation(there.root, item, pairs[item], chosen) for item in found}
     scores: dict[str, Score] = {}
     files: list[Path] = []
     with judge(settings, matcher, workers=workers, shard=shard, quiet=as_json) as judged:
         for item in found:
-            rows = judged.rows(item.name, *zeb_evaluation(there.root, item, pairs[item], chosen))
+            rows = judged.rows(item.name, *parts[item])
             if rows is not None:
                 runs = results_of(pairs[item], rows)
                 files += write_results(out, name, item.name, chosen, runs)
                 scores[item.name] = score_results(item.name, runs)
+        if html is not None and files:
+            evaluations = {item.name: judged.evaluator.evaluation(*parts[item]) for item in found}
+            _write_page(html, files, there.root, evaluations, pairs)
     facts = {
         "matcher": matcher,
         "protocol": protocol_facts(chosen),
@@ -128,6 +138,28 @@ def _say(scores: "Mapping[str, Score]", facts: Mapping[str, Any], *, as_json: bo
     print_pose_scores([(name, score, None) for name, score in scores.items()], lines)
     for file in facts["files"]:
         print(file)
+
+
+def _write_page(
+    path: Path,
+    files: "Sequence[Path]",
+    images: Path,
+    evaluations: "Mapping[str, Evaluation]",
+    pairs: "Mapping[ZebDataset, Sequence[ZebPair]]",
+) -> None:
+    """The page of `gim evaluate report` over these result files, with the matches of the worst pairs."""
+    from gim.evaluation.comparison import read_results
+    from gim.evaluation.reports.contents import make_contents
+    from gim.evaluation.reports.page import as_page
+    from gim.whole_file import write_whole
+
+    places = {(item.name, pair.identifier): place for item, of_it in pairs.items() for place, pair in enumerate(of_it)}
+
+    def correspondences_of(_: str, dataset: str, identifier: str) -> "Float32Array | None":
+        return evaluations[dataset].points(places[dataset, identifier])
+
+    contents = make_contents(read_results(files))
+    write_whole(path, as_page(contents, images=images, correspondences_of=correspondences_of))
 
 
 def _of_twelve(names: "Mapping[str, Score]") -> str:

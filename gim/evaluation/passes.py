@@ -198,6 +198,11 @@ class Evaluation:
             for place in range(len(self._places(chunk))):
                 yield known.points_of(place) if known else np.empty((0, 4), np.float32)
 
+    def points(self, place: int) -> Float32Array | None:
+        """The correspondences [N, 4] of one pair; None where they are not there."""
+        known = self._read_predictions(place // CHUNK)
+        return known.points_of(place % CHUNK) if known else None
+
     @contextmanager
     def _timed(self, telemetry: Telemetry, step: str, run_id: str, num_pairs: int = 1) -> Iterator[None]:
         """Tell of a step, and of the seconds that each of its pairs took."""
