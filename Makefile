@@ -89,6 +89,10 @@ bench: .venv/.dev  ## time the whole run against a plain script; writes bench/re
 bench-matchers: .venv/.dev  ## score and time the matchers; writes bench/results
 	@$(BIN)/python -m bench accuracy matchers $(ARGS)
 
+.PHONY: bench-eval
+bench-eval: .venv/.dev  ## time the evaluator: metrics of all ZEB, poses beside a plain loop; writes bench/results
+	@$(BIN)/python -m bench evaluation $(ARGS)
+
 .PHONY: bench-services
 bench-services: .venv/.dev  ## measure the pipeline over Kafka, MinIO and gRPC against the embedded one; writes bench/results
 	@$(BIN)/python -m infra install kafka minio ghz

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import accuracy, matchers, quality, run, scale, services
+from bench import accuracy, evaluation, matchers, quality, run, scale, services
 from bench.findings import Findings, say
 from bench.machine import machine_facts
 from bench.processes import ROOT, hold_to_cores
@@ -22,6 +22,7 @@ BENCHES: dict[str, Callable[[Workspace, list[str]], Findings]] = {
     "quality": quality.measure,
     "accuracy": accuracy.measure,
     "matchers": matchers.measure,
+    "evaluation": evaluation.measure,
     "services": services.measure,
 }
 PARTS = {
@@ -30,6 +31,7 @@ PARTS = {
     "quality": quality.PARTS,
     "accuracy": accuracy.PARTS,
     "matchers": matchers.PARTS,
+    "evaluation": evaluation.PARTS,
     "services": services.PARTS,
 }
 

@@ -1,6 +1,7 @@
 """Writes a file whole or not at all: beside its place under a hidden name, then moved over what was there."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from gim.errors import DiskFull, InvalidInput, is_disk_full
@@ -27,5 +28,6 @@ def write_whole(path: Path, content: str | bytes) -> Path:
             raise DiskFull(f"{path}: cannot be written ({error.strerror}); make room there") from error
         raise InvalidInput(f"{path}: cannot be written ({error.strerror})") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written there is nothing to remove
+            unfinished.unlink()
     return path
