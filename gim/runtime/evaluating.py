@@ -8,9 +8,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
@@ -124,7 +124,9 @@ class LocalEvaluator:
         assert self._pool is not None
         number = self._num_workers * _SHARDS_OF_A_WORKER
         shards = [Shard(index, number) for index in range(number)]
-        work = [self._pool.submit(_run_shard, views, scorer, each) for each in shards if each.chunks(len(views.pairs))]
+        mine = [each for each in shards if each.chunks(len(views.pairs))]
+        with _ctrl_c_held_back():
+            work = [self._pool.submit(_run_shard, views, scorer, each) for each in mine]
         num_matched = 0
         try:
             for done in as_completed(work):
@@ -163,7 +165,6 @@ _in_this_process: list[_Worker] = []  # of a process of the pool: its one worker
 
 
 def _start_worker(settings: Settings, matcher: str, threads: int, turns: "Queue[int]", leash: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all of us; the parent decides
     threading.Thread(target=_end_with, args=(leash,), name="leash", daemon=True).start()
     kind = matcher_class(matcher)
     own = _on_next_gpu(settings, turns.get()) if issubclass(kind, NetworkMatcher) else settings
@@ -174,6 +175,19 @@ def _end_with(leash: Connection) -> None:
     """End this process once the other end is closed, by the parent or because it was killed: else it waits for ever."""
     leash.poll(None)
     os._exit(1)
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Processes that start inside the block never receive SIGINT; this one receives it after the block.
+
+    A terminal sends Ctrl-C to all of its processes; the parent alone decides, and lets go of the leash.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run_shard(views: Views, scorer: Scorer, shard: Shard) -> tuple[int, int]:

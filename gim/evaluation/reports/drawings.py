@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from gim import codecs
-from gim.benchmarks.zeb import DATASETS, ZebPair, dataset_named, read_dataset
+from gim.benchmarks.building.manifest import built_datasets
+from gim.benchmarks.zeb import DATASETS, ZebDataset, ZebPair, read_dataset
 from gim.errors import CorruptObject, InvalidInput
 from gim.evaluation.pose_scorer import right_matches
 from gim.evaluation.reports.worst import WorstPair
@@ -44,7 +45,7 @@ def draw_worst(
     """Draw pairs, right matches green and wrong ones red where correspondences are known.
 
     Args:
-        zeb: the folder of ZEB's datasets; what it lacks is said, not an error.
+        zeb: the folder of ZEB's datasets, or of built ones; what it lacks is said, not an error.
         pairs: those to draw.
         correspondences_of: rows (x0, y0, x1, y1) in pixels of the published images; None where there are none.
 
@@ -53,18 +54,18 @@ def draw_worst(
     """
     if not zeb.is_dir():
         raise InvalidInput(f"{zeb}: there is no such folder")
+    datasets = {item.name: item for item in (*DATASETS, *built_datasets(zeb))}
     known: dict[str, dict[str, ZebPair]] = {}
     drawn = []
     for pair in pairs:
         if pair.dataset not in known:
-            known[pair.dataset] = _pairs_of(zeb, pair.dataset)
+            known[pair.dataset] = _pairs_of(zeb, datasets.get(pair.dataset))
         truth = known[pair.dataset].get(pair.identifier)
         if truth is None:
             drawn.append(Drawing(pair, None, f"not drawn: {zeb.name} has no such pair"))
         else:
-            folder = zeb / dataset_named(pair.dataset).folder
             points = correspondences_of(pair.method, pair.dataset, pair.identifier)
-            drawn.append(_draw(pair, folder, truth, points))
+            drawn.append(_draw(pair, zeb / datasets[pair.dataset].folder, truth, points))
     return drawn
 
 
@@ -78,12 +79,11 @@ def encode(pictures: Sequence[Uint8Array], budget_bytes: int = BUDGET_BYTES) -> 
     return [data_url(jpeg) for jpeg in jpegs]
 
 
-def _pairs_of(zeb: Path, dataset: str) -> dict[str, ZebPair]:
-    """The pairs of a dataset by identifier; none where it is not in the folder, or no dataset of ZEB."""
-    known = {item.name: item for item in DATASETS}
-    if dataset not in known or not (zeb / known[dataset].folder).is_dir():
+def _pairs_of(zeb: Path, dataset: ZebDataset | None) -> dict[str, ZebPair]:
+    """The pairs of a dataset by identifier; none where it is not in the folder, or not known at all."""
+    if dataset is None or not (zeb / dataset.folder).is_dir():
         return {}
-    return {pair.identifier: pair for pair in read_dataset(zeb, known[dataset])}
+    return {pair.identifier: pair for pair in read_dataset(zeb, dataset)}
 
 
 def _draw(pair: WorstPair, folder: Path, truth: ZebPair, points: Float32Array | None) -> Drawing:

@@ -52,10 +52,12 @@ def test_a_built_benchmark_is_read_as_zeb_is(capsys: pytest.CaptureFixture[str],
 def test_a_built_benchmark_is_evaluated(capsys: pytest.CaptureFixture[str], tmp_path: Path, where: str) -> None:
     num_pairs = build(capsys, write_transforms(tmp_path / "room"), tmp_path / "zeb" / "room")["pairs"]
     places = ["--store", tmp_path / "store", "--out", tmp_path / "results"]
-    found = gim(capsys, "evaluate", "zeb", tmp_path / where, *places, "--json")
+    page = tmp_path / "page.html"
+    found = gim(capsys, "evaluate", "zeb", tmp_path / where, *places, "--html", page, "--json")
     assert found["pairs"] == found["datasets"]["Room"]["pairs"] == num_pairs
     assert found["missing"] == []
     assert found["auc"]["20"] > 50
+    assert page.read_text().count("matches are right") == min(num_pairs, 5)  # the worst are drawn
     assert (tmp_path / "results" / "[T] rootsift            Room gim-1.txt").exists()
 
 
