@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gim.cli._evaluation import (
-    KeptStoreOption,
     MatcherOption,
     ProtocolOption,
     ShardOption,
@@ -16,7 +15,7 @@ from gim.cli._evaluation import (
     protocol_facts,
     score_facts,
 )
-from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, load_settings
+from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, StoreOption, load_settings
 from gim.cli._two_view import Run, SizeOption, group_facts, print_scores, published_facts, size_facts
 
 if TYPE_CHECKING:
@@ -46,19 +45,19 @@ def evaluate_megadepth1500(
     size: SizeOption = "",
     workers: WorkersOption = 1,
     shard: ShardOption = None,
-    store: KeptStoreOption = None,
+    store: StoreOption = None,
     device: DeviceOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a matcher on MegaDepth-1500: poses of photographs of two places. Leaves nothing without `--store`."""
+    """Score a matcher on MegaDepth-1500: poses of photographs of two places. Goes on where it was stopped."""
     from gim.benchmarks.megadepth1500 import read_megadepth1500, scene_of
     from gim.evaluation.protocols import protocol_named
     from gim.evaluation.two_view_sizes import MEGADEPTH_SIZES, pose_size
 
     settings = load_settings(sets, config, store=store, inference__device=device)
-    run = Run(settings, matcher, workers, shard, store is not None, as_json)
+    run = Run(settings, matcher, workers, shard, is_kept=True, as_json=as_json)
     chosen = protocol_named(protocol)
     matched_at = pose_size(size, MEGADEPTH_SIZES, chosen)
     pairs = read_megadepth1500(folder, lists)
@@ -74,19 +73,19 @@ def evaluate_scannet1500(
     size: SizeOption = "",
     workers: WorkersOption = 1,
     shard: ShardOption = None,
-    store: KeptStoreOption = None,
+    store: StoreOption = None,
     device: DeviceOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a matcher on ScanNet-1500: poses of frames of 100 rooms. Leaves nothing without `--store`."""
+    """Score a matcher on ScanNet-1500: poses of frames of 100 rooms. Goes on where it was stopped."""
     from gim.benchmarks.scannet1500 import read_scannet1500, scene_of
     from gim.evaluation.protocols import protocol_named
     from gim.evaluation.two_view_sizes import SCANNET_SIZES, pose_size
 
     settings = load_settings(sets, config, store=store, inference__device=device)
-    run = Run(settings, matcher, workers, shard, store is not None, as_json)
+    run = Run(settings, matcher, workers, shard, is_kept=True, as_json=as_json)
     chosen = protocol_named(protocol)
     matched_at = pose_size(size, SCANNET_SIZES, chosen)
     pairs = read_scannet1500(folder, lists)

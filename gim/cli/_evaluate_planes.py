@@ -15,7 +15,7 @@ from gim.cli._evaluation import (
     intervals,
     print_json,
 )
-from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, load_settings
+from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, StoreOption, load_settings
 from gim.cli._terminal import print_rows
 from gim.cli._two_view import (
     Run,
@@ -61,7 +61,7 @@ def evaluate_homography(
     from gim.benchmarks.homography_pairs import read_homography_pairs
 
     settings = load_settings(sets, config, store=store, inference__device=device)
-    run = Run(settings, matcher, workers, shard, store is not None, as_json)
+    run = Run(settings, matcher, workers, shard, is_kept=store is not None, as_json=as_json)
     pairs = read_homography_pairs(pairs_file)
     _score_planes(run, "homography", pairs_file.absolute().parent, pairs, protocol, size)
 
@@ -79,7 +79,7 @@ def evaluate_hpatches(
     size: SizeOption = "short-480",
     workers: WorkersOption = 1,
     shard: ShardOption = None,
-    store: KeptStoreOption = None,
+    store: StoreOption = None,
     device: DeviceOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
@@ -92,7 +92,7 @@ def evaluate_hpatches(
     if all_sequences and exclude:
         raise ConfigError("--all and --exclude contradict each other; give one")
     settings = load_settings(sets, config, store=store, inference__device=device)
-    run = Run(settings, matcher, workers, shard, store is not None, as_json)
+    run = Run(settings, matcher, workers, shard, is_kept=True, as_json=as_json)
     pairs = read_hpatches(folder, excluded=() if all_sequences else exclude or None)
     _score_planes(run, "hpatches", folder, pairs, protocol, size)
 
@@ -107,7 +107,7 @@ def evaluate_wxbs(
     ] = "wxbs",
     workers: WorkersOption = 1,
     shard: ShardOption = None,
-    store: KeptStoreOption = None,
+    store: StoreOption = None,
     device: DeviceOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
@@ -120,7 +120,7 @@ def evaluate_wxbs(
     from gim.evaluation.wxbs_scorer import fundamental_protocol_named, recall_scorer, score_recalls
 
     settings = load_settings(sets, config, store=store, inference__device=device)
-    run = Run(settings, matcher, workers, shard, store is not None, as_json)
+    run = Run(settings, matcher, workers, shard, is_kept=True, as_json=as_json)
     chosen = fundamental_protocol_named(protocol)
     pairs = read_wxbs(folder, subset)
     views = folder_views("wxbs", folder, [(pair.image0, pair.image1) for pair in pairs], SizeRule())

@@ -28,6 +28,13 @@ _evaluate_planes.add_commands(_app)
 _evaluate_1500.add_commands(_app)
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no store is named there is one in the folder of the caller."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+
 def said(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     _app([*map(str, words), *QUICK], standalone_mode=False)
     return capsys.readouterr().out
