@@ -6,11 +6,10 @@ process has the next. They end with this one, however it ends: what is whole is 
 
 import multiprocessing
 import os
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
@@ -24,6 +23,7 @@ from gim.matchers.base import Matcher
 from gim.matchers.network import ModelResources, NetworkMatcher
 from gim.matchers.registry import load_matcher, matcher_class
 from gim.records import Float64Array
+from gim.runtime.interrupt import ctrl_c_held_back
 from gim.runtime.opening import is_remote, open_store
 from gim.runtime.threads import network_threads, one_thread_each
 from gim.settings import Settings
@@ -125,7 +125,7 @@ class LocalEvaluator:
         number = self._num_workers * _SHARDS_OF_A_WORKER
         shards = [Shard(index, number) for index in range(number)]
         mine = [each for each in shards if each.chunks(len(views.pairs))]
-        with _ctrl_c_held_back():
+        with ctrl_c_held_back():
             work = [self._pool.submit(_run_shard, views, scorer, each) for each in mine]
         num_matched = 0
         try:
@@ -175,19 +175,6 @@ def _end_with(leash: Connection) -> None:
     """End this process once the other end is closed, by the parent or because it was killed: else it waits for ever."""
     leash.poll(None)
     os._exit(1)
-
-
-@contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Processes that start inside the block never receive SIGINT; this one receives it after the block.
-
-    A terminal sends Ctrl-C to all of its processes; the parent alone decides, and lets go of the leash.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run_shard(views: Views, scorer: Scorer, shard: Shard) -> tuple[int, int]:

@@ -91,3 +91,16 @@ class AbandonableStage:
         """The stage's own, all of it."""
         with self._interruption.abandonable():
             return list(self._stage.handle(event))
+
+
+@contextmanager
+def ctrl_c_held_back() -> Iterator[None]:
+    """What starts inside the block never receives SIGINT; this process receives it after the block.
+
+    A terminal sends Ctrl-C to all of its processes; the parent alone decides, and tells the others in its own way.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

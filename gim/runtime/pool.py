@@ -6,15 +6,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
 from gim.adapters.bus_sqlite import SqliteBus
 from gim.errors import Unavailable
-from gim.runtime.interrupt import Interruption
+from gim.runtime.interrupt import Interruption, ctrl_c_held_back
 from gim.runtime.outcome import Begun, DeadLetter, Outcome, dead_headers
 from gim.runtime.worker_process import Ended, WorkOrder
 
@@ -74,7 +73,7 @@ class WorkerPool:
 
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
-        with theirs, _ctrl_c_held_back():
+        with theirs, ctrl_c_held_back():
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
                 [sys.executable, "-P", "-c", _PROGRAM, json.dumps(sys.path), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
@@ -160,19 +159,6 @@ class WorkerPool:
         self._workers.remove(worker)
         worker.process.wait()
         worker.connection.close()
-
-
-@contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """What starts inside the block never receives SIGINT; this process receives it after the block.
-
-    A terminal sends Ctrl-C to all of its processes; the parent alone decides, and says so to the workers by SIGTERM.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _cause(returncode: int) -> str:
