@@ -16,6 +16,7 @@ import numpy as np
 
 from gim.errors import InvalidInput
 from gim.records import Features, Float32Array, Int32Array
+from gim.whole_file import write_whole
 
 Pair = tuple[str, str]
 Datasets = Mapping[str, np.ndarray[Any, Any]]
@@ -47,7 +48,7 @@ def read_pairs(path: Path) -> list[tuple[int, Pair]]:
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
     """Write a list of pairs, whole or not at all."""
-    write_text(path, "".join(f"{name0} {name1}\n" for name0, name1 in pairs))
+    write_whole(path, "".join(f"{name0} {name1}\n" for name0, name1 in pairs))
 
 
 def read_lines(path: Path) -> list[str]:
@@ -62,13 +63,6 @@ def read_lines(path: Path) -> list[str]:
         raise InvalidInput(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: not a text") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text, whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
 
 
 def feature_datasets(features: Features, image_size: tuple[int, int]) -> Datasets:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gim.errors import InvalidInput
-from gim.localisation.hloc_files import write_text
 from gim.localisation.pose import Localisation
 from gim.localisation.submission import Bound, read_submission, recall, submitted_name, write_submission
 from gim.records import Float64Array
+from gim.whole_file import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def conclude(
     poses = {name: pose for name, pose in found.items() if pose is not None}
     write_submission(submission, poses)
     words = [{key: value for key, value in _facts(item).items() if key != "pose"} for item in localisations]
-    write_text(submission.with_name("queries.json"), json.dumps(words, indent=1) + "\n")
+    write_whole(submission.with_name("queries.json"), json.dumps(words, indent=1) + "\n")
     shares = None
     if truth is not None:
         short = {submitted_name(name): pose for name, pose in poses.items()}

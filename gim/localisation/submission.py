@@ -13,8 +13,9 @@ from scipy.spatial.transform import Rotation
 
 from gim.errors import InvalidInput
 from gim.geometry.pose import rotation_error_deg
-from gim.localisation.hloc_files import read_lines, write_text
+from gim.localisation.hloc_files import read_lines
 from gim.records import Float64Array
+from gim.whole_file import write_whole
 
 _NUM_WORDS = 8
 _UNIT = 1e-2  # how far a quaternion's length may be from one: poses are printed with few digits
@@ -52,7 +53,7 @@ def write_submission(path: Path, poses: Mapping[str, Float64Array]) -> None:
             raise InvalidInput(f"{path}: {owner[short]} and {name} are both {short} in a submission")
         numbers = [*Rotation.from_matrix(pose[:3, :3]).as_quat(canonical=True, scalar_first=True), *pose[:3, 3]]
         lines.append(" ".join([short, *(f"{number:.12g}" for number in numbers)]) + "\n")
-    write_text(path, "".join(lines))
+    write_whole(path, "".join(lines))
 
 
 def read_submission(path: Path) -> dict[str, Float64Array]:

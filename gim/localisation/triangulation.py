@@ -4,8 +4,7 @@ As in hloc, the known cameras verify the matches: what lies far from its epipola
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from gim.geometry.pixels import to_corner_origin
 from gim.localisation.growing_file import open_groups
 from gim.localisation.hloc_files import Pair, read_keypoints, read_matches
 from gim.localisation.model import SceneModel
+from gim.reconstruction.mapping import quiet_colmap
 from gim.records import BoolArray, Float32Array, Float64Array, Int32Array
 
 _IMAGES_HELD = 512
@@ -65,19 +65,8 @@ def _triangulate(reference: SceneModel, database: Path, images: Path, folder: Pa
     options = pycolmap.IncrementalPipelineOptions()
     options.random_seed = 0
     cameras_only = pycolmap.Reconstruction(reference.reconstruction)  # it is emptied of its points
-    with _few_words():
+    with quiet_colmap():
         return pycolmap.triangulate_points(cameras_only, str(database), str(images), str(folder), options=options)
-
-
-@contextmanager
-def _few_words() -> Iterator[None]:
-    """Have COLMAP print what goes wrong and nothing else."""
-    before = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = max(before, int(pycolmap.logging.WARNING))
-    try:
-        yield
-    finally:
-        pycolmap.logging.minloglevel = before
 
 
 def _write_database(
