@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 from gim.errors import ConfigError, UnknownMatcher
+from gim.matchers._sources import parse_source
 from gim.matchers.base import Matcher
 from gim.matchers.bridges import vismatch
 from gim.matchers.network import ModelResources, NetworkMatcher
@@ -179,7 +180,7 @@ def _required_packages(module: str, seen: set[str]) -> Iterator[str]:
     source = next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
     if source is None:
         return
-    for imported in _imports(ast.parse(source.read_bytes())):
+    for imported in _imports(parse_source(source)):
         root = imported.split(".")[0]
         if root == "gim":
             yield from _required_packages(imported, seen)

@@ -19,6 +19,7 @@ import numpy as np
 from gim.errors import ConfigError, GimError, InvalidInput, LicenceRefused, Unavailable, UnknownMatcher
 from gim.geometry.colour import check_image, to_rgb
 from gim.geometry.pixels import PixelMap, from_corner_origin, network_size, resize_image
+from gim.matchers._sources import parse_source
 from gim.matchers.base import is_usable
 from gim.matchers.network import ModelResources, NetworkMatcher
 from gim.records import Correspondences, Float32Array, ImagePair, Teacher, TeacherWeights, Uint8Array
@@ -218,7 +219,7 @@ def _spoken_for(what: str, fault: str, kind: type[GimError]) -> Iterator[None]:
 
 def _literal(source: Path, name: str) -> list[Any] | None:
     """The list that a file assigns to a name, read without running it; None where it holds none."""
-    for node in ast.parse(source.read_bytes()).body:
+    for node in parse_source(source).body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
             targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
             if name in targets and all(isinstance(item, ast.Constant) for item in node.value.elts):

@@ -1,11 +1,14 @@
 """The registry: files are found, checked, loaded alone, and what is wrong is said in one line."""
 
+import ast
 import importlib.util
 import json
 import re
 import subprocess
 import sys
+import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -167,3 +170,22 @@ def test_naming_loading_and_importing_every_matcher_imports_no_heavy_package():
 def test_importing_gim_and_the_registry_takes_less_than_half_a_second():
     code = "import json, time; import gim, gim.matchers.registry; print(json.dumps(time.process_time()))"
     assert min(in_a_new_process(code) for _ in range(3)) < 0.5  # of a processor, the interpreter's own start with it
+
+
+def test_threads_that_ask_at_once_parse_one_file_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+    real = ast.parse
+
+    def watched(source: bytes) -> ast.Module:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.0005)
+        inside.pop()
+        return real(source)
+
+    monkeypatch.setattr(ast, "parse", watched)
+    with ThreadPoolExecutor(4) as executor:
+        found = list(executor.map(lambda _: matcher_status("rootsift"), range(8)))
+    assert found == [""] * 8
+    assert max(most) == 1
