@@ -12,6 +12,7 @@ from gim.cli._evaluation import (
     MatcherOption,
     ShardOption,
     WorkersOption,
+    error_facts,
     intervals,
     print_json,
 )
@@ -20,7 +21,6 @@ from gim.cli._terminal import print_rows
 from gim.cli._two_view import (
     Run,
     SizeOption,
-    error_facts,
     group_facts,
     print_scores,
     published_facts,

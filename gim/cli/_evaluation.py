@@ -15,11 +15,11 @@ from gim.cli._terminal import print_rows
 
 if TYPE_CHECKING:
     from gim.evaluation.bootstrap import Interval
+    from gim.evaluation.error_scores import ErrorScore
     from gim.evaluation.passes import Scorer
     from gim.evaluation.protocols import PoseProtocol
     from gim.evaluation.scores import Score
     from gim.evaluation.views import Views
-    from gim.matchers.base import Matcher
     from gim.records import Float64Array
     from gim.runtime.evaluating import LocalEvaluator
     from gim.settings import Settings
@@ -50,11 +50,6 @@ class Judge:
     evaluator: "LocalEvaluator"
     _begin: Callable[[str, int], None]
 
-    @property
-    def matcher(self) -> "Matcher":
-        """The matcher."""
-        return self.evaluator.matcher
-
     def rows(self, title: str, views: "Views", scorer: "Scorer") -> "Float64Array | None":
         """What a scorer says of all pairs, [num_pairs, ...]; None while shards of other machines are missing.
 
@@ -64,7 +59,7 @@ class Judge:
             scorer: its truth and its protocol.
         """
         self._begin(title, len(views.pairs))
-        return self.evaluator.evaluate(views, scorer).rows
+        return self.evaluator.evaluate(views, scorer)
 
 
 @contextmanager
@@ -112,14 +107,21 @@ def judge(
         yield Judge(evaluator, progress.begin)
 
 
-def score_facts(score: "Score", median_matches: float | None = None) -> dict[str, Any]:
-    """A score as `--json` has it: percents, and counts."""
+def error_facts(score: "ErrorScore | Score") -> dict[str, Any]:
+    """What all scores have, as `--json` has it: percents, and counts."""
     return {
         "auc": score.auc,
         "interval": intervals(score.interval),
         "spread": score.spread,
         "pairs": score.num_pairs,
         "failures": score.num_failures,
+    }
+
+
+def score_facts(score: "Score", median_matches: float | None = None) -> dict[str, Any]:
+    """A score as `--json` has it: percents, and counts."""
+    return {
+        **error_facts(score),
         "precision_before": score.precision_before,
         "precision_after": score.precision_after,
         **({} if median_matches is None else {"matches": median_matches}),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gim.cli._evaluation import intervals, judge, say_shard
+from gim.cli._evaluation import error_facts, judge, say_shard
 from gim.cli._terminal import print_rows
 
 if TYPE_CHECKING:
@@ -56,17 +56,6 @@ class Run:
         if rows is None:
             say_shard(self.shard, as_json=self.as_json)
         return rows
-
-
-def error_facts(score: "ErrorScore") -> dict[str, Any]:
-    """A score as `--json` has it."""
-    return {
-        "auc": score.auc,
-        "interval": intervals(score.interval),
-        "spread": score.spread,
-        "pairs": score.num_pairs,
-        "failures": score.num_failures,
-    }
 
 
 def group_facts(groups: "Mapping[str, ErrorScore]") -> dict[str, Any]:

@@ -63,7 +63,6 @@ def evaluate_pairs(
     import numpy as np
 
     from gim.benchmarks.posed import read_posed_pairs
-    from gim.evaluation.image_size import SizeRule
     from gim.evaluation.pose_scorer import Column, pose_scorer, posed_results
     from gim.evaluation.protocols import protocol_named
     from gim.evaluation.scores import score_results
@@ -74,8 +73,8 @@ def evaluate_pairs(
     chosen = protocol_named(protocol)
     name, pairs = pairs_file.absolute().parent.name, read_posed_pairs(pairs_file)
     names = [(pair.image0, pair.image1) for pair in pairs]
-    rule = SizeRule(chosen.longest_side, is_enlarged=chosen.is_enlarged)
-    views = folder_views("pairs", pairs_file.parent, names, rule)  # a folder's name may hold what no key can
+    # A folder's name may hold what no key can.
+    views = folder_views("pairs", pairs_file.parent, names, chosen.size_rule)
     with judge(settings, matcher, workers=workers, shard=shard, is_kept=store is not None, quiet=as_json) as judged:
         rows = judged.rows(name, views, pose_scorer(pairs, chosen, views))
     if rows is None:

@@ -7,8 +7,7 @@ other numbers, or other results by the same numbers, are another revision.
 from dataclasses import dataclass
 from typing import Literal
 
-from gim.errors import ConfigError
-from gim.spelling import did_you_mean
+from gim.spelling import one_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +75,4 @@ def homography_protocol_named(name: str) -> HomographyProtocol:
     Raises:
         ConfigError: there is none; the message has all.
     """
-    for protocol in PROTOCOLS:
-        if protocol.name == name:
-            return protocol
-    names = [protocol.name for protocol in PROTOCOLS]
-    raise ConfigError(f"no protocol of homographies {name!r}{did_you_mean(name, names)}: {', '.join(names)}")
+    return one_named(name, PROTOCOLS, "protocol of homographies")

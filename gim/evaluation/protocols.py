@@ -7,8 +7,8 @@ other numbers, or other results by the same numbers, are another revision.
 from dataclasses import dataclass
 from typing import Literal
 
-from gim.errors import ConfigError
-from gim.spelling import did_you_mean
+from gim.evaluation.image_size import SizeRule
+from gim.spelling import one_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,11 @@ class PoseProtocol:
     def id(self) -> str:
         """Name and revision, as reports and result files have it."""
         return f"{self.name}-{self.revision}"
+
+    @property
+    def size_rule(self) -> SizeRule:
+        """At which size it has images matched."""
+        return SizeRule(self.longest_side, is_enlarged=self.is_enlarged)
 
 
 # OpenCV draws at most 1,000 samples and seeds them itself. Its recoverPose takes the number that both authors give for
@@ -102,8 +107,4 @@ def protocol_named(name: str) -> PoseProtocol:
     Raises:
         ConfigError: there is none; the message has all.
     """
-    for protocol in PROTOCOLS:
-        if protocol.name == name:
-            return protocol
-    names = [protocol.name for protocol in PROTOCOLS]
-    raise ConfigError(f"no protocol {name!r}{did_you_mean(name, names)}: {', '.join(names)}")
+    return one_named(name, PROTOCOLS, "protocol")

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gim.errors import ConfigError
 from gim.evaluation.image_size import SizeRule
 from gim.evaluation.protocols import PoseProtocol
-from gim.spelling import did_you_mean
+from gim.spelling import one_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +42,7 @@ def size_named(name: str, sizes: Sequence[NamedSize]) -> NamedSize:
     Raises:
         ConfigError: there is none; the message has all.
     """
-    if not name:
-        return sizes[0]
-    for size in sizes:
-        if size.name == name:
-            return size
-    names = [size.name for size in sizes]
-    raise ConfigError(f"no size {name!r}{did_you_mean(name, names)}: {', '.join(names)}")
+    return one_named(name, sizes, "size") if name else sizes[0]
 
 
 def pose_size(name: str, sizes: Sequence[NamedSize], protocol: PoseProtocol) -> NamedSize:
@@ -60,5 +53,4 @@ def pose_size(name: str, sizes: Sequence[NamedSize], protocol: PoseProtocol) -> 
     """
     if name or protocol.longest_side is None:
         return size_named(name, sizes)
-    rule = SizeRule(protocol.longest_side, is_enlarged=protocol.is_enlarged)
-    return NamedSize(f"long-{protocol.longest_side}", f"protocol {protocol.id}: {protocol.source}", rule)
+    return NamedSize(f"long-{protocol.longest_side}", f"protocol {protocol.id}: {protocol.source}", protocol.size_rule)

@@ -15,11 +15,10 @@ import poselib
 
 from gim import keys
 from gim.benchmarks.wxbs import MarkedPair
-from gim.errors import ConfigError
 from gim.evaluation.bootstrap import Interval, interval_of, resample
 from gim.geometry.epipolar import squared_symmetric_epipolar_distance
 from gim.records import Float32Array, Float64Array
-from gim.spelling import did_you_mean
+from gim.spelling import one_named
 
 THRESHOLDS_PX = tuple(range(21))  # 0 to 20; the authors' own plots end at 19
 MEANS_PX = (10, 20)  # mean recall from 1 px up to these is the mAA
@@ -112,11 +111,7 @@ def fundamental_protocol_named(name: str) -> FundamentalProtocol:
     Raises:
         ConfigError: there is none; the message has all.
     """
-    for protocol in PROTOCOLS:
-        if protocol.name == name:
-            return protocol
-    names = [protocol.name for protocol in PROTOCOLS]
-    raise ConfigError(f"no protocol of WxBS {name!r}{did_you_mean(name, names)}: {', '.join(names)}")
+    return one_named(name, PROTOCOLS, "protocol of WxBS")
 
 
 def recall_scorer(pairs: Sequence[MarkedPair], protocol: FundamentalProtocol) -> RecallScorer:

@@ -66,7 +66,7 @@ def zeb_evaluation(
 def size_rule(dataset: ZebDataset, protocol: PoseProtocol) -> SizeRule:
     """At which size images are matched: the protocol's where it has one, else the dataset's."""
     if protocol.longest_side is not None:
-        return SizeRule(protocol.longest_side, is_enlarged=protocol.is_enlarged)
+        return protocol.size_rule
     return SizeRule(dataset.longest_side, dataset.multiple_of, dataset.padded_to)
 
 

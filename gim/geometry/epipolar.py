@@ -125,10 +125,7 @@ def symmetric_epipolar_distance_px(points: npt.ArrayLike, F01: npt.ArrayLike) ->
     Raises:
         ShapeError: `points` is not [N, 4].
     """
-    residual, norm0, norm1 = _residual_and_norms(points, F01)
-    zeros = np.zeros_like(residual)
-    distance0 = np.divide(residual, norm0, out=zeros.copy(), where=norm0 > 0)
-    distance1 = np.divide(residual, norm1, out=zeros, where=norm1 > 0)
+    distance0, distance1 = _line_distances(points, F01)
     return (distance0 + distance1) / 2
 
 
@@ -145,10 +142,7 @@ def squared_symmetric_epipolar_distance(points: npt.ArrayLike, F01: npt.ArrayLik
     Raises:
         ShapeError: `points` is not [N, 4].
     """
-    residual, norm0, norm1 = _residual_and_norms(points, F01)
-    zeros = np.zeros_like(residual)
-    distance0 = np.divide(residual, norm0, out=zeros.copy(), where=norm0 > 0)
-    distance1 = np.divide(residual, norm1, out=zeros, where=norm1 > 0)
+    distance0, distance1 = _line_distances(points, F01)
     return np.asarray(distance0**2 + distance1**2)
 
 
@@ -168,6 +162,14 @@ def sampson_distance_px(points: npt.ArrayLike, F01: npt.ArrayLike) -> Float64Arr
     residual, norm0, norm1 = _residual_and_norms(points, F01)
     norm = np.hypot(norm0, norm1)
     return np.divide(residual, norm, out=np.zeros_like(residual), where=norm > 0)
+
+
+def _line_distances(points: npt.ArrayLike, F01: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+    """The distance [N] of each point to the epipolar line of the other, in image 0 and in image 1."""
+    residual, norm0, norm1 = _residual_and_norms(points, F01)
+    zeros = np.zeros_like(residual)
+    distance0 = np.divide(residual, norm0, out=zeros.copy(), where=norm0 > 0)
+    return distance0, np.divide(residual, norm1, out=zeros, where=norm1 > 0)
 
 
 def _residual_and_norms(points: npt.ArrayLike, F01: npt.ArrayLike) -> tuple[Float64Array, Float64Array, Float64Array]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
 from types import TracebackType
@@ -19,7 +19,6 @@ from typing import Self
 from gim.errors import Unavailable
 from gim.evaluation.passes import Evaluation, Scorer, Shard
 from gim.evaluation.views import Views
-from gim.matchers.base import Matcher
 from gim.matchers.network import ModelResources, NetworkMatcher
 from gim.matchers.registry import load_matcher, matcher_class
 from gim.records import Float64Array
@@ -29,14 +28,6 @@ from gim.runtime.threads import network_threads, one_thread_each
 from gim.settings import Settings
 
 _SHARDS_OF_A_WORKER = 8  # so that none is idle for long at the end
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """What became of one benchmark."""
-
-    rows: Float64Array | None  # [num_pairs, ...] of the scorer; None while other shards are missing
-    num_matched: int  # pairs that were not in the store
 
 
 class LocalEvaluator:
@@ -83,24 +74,18 @@ class LocalEvaluator:
             self._leash.close()  # first: else the processes would be waited for until their shards are done
         self._held.close()
 
-    @property
-    def matcher(self) -> Matcher:
-        """The matcher."""
-        return self._worker.matcher
-
-    def evaluate(self, views: Views, scorer: Scorer) -> Evaluated:
-        """What a scorer says of every pair.
+    def evaluate(self, views: Views, scorer: Scorer) -> Float64Array | None:
+        """What a scorer says of every pair, [num_pairs, ...]; None while other shards are missing.
 
         Raises:
             InvalidInput: an image cannot be read.
             Unavailable: a process was killed; the same call goes on where it was.
         """
-        evaluation = self._worker.evaluation(views, scorer)
         if self._pool is None:
-            num_matched = self._worker.run(views, scorer, self._shard, self._on_pairs)
+            self._worker.run(views, scorer, self._shard, self._on_pairs)
         else:
-            num_matched = self._run_in_processes(views, scorer)
-        return Evaluated(evaluation.rows(), num_matched)
+            self._run_in_processes(views, scorer)
+        return self._worker.evaluation(views, scorer).rows()
 
     def evaluation(self, views: Views, scorer: Scorer) -> Evaluation:
         """Where the passes of a benchmark are kept."""
@@ -120,25 +105,21 @@ class LocalEvaluator:
         self._held.callback(pool.shutdown, cancel_futures=True)
         return pool
 
-    def _run_in_processes(self, views: Views, scorer: Scorer) -> int:
+    def _run_in_processes(self, views: Views, scorer: Scorer) -> None:
         assert self._pool is not None
         number = self._num_workers * _SHARDS_OF_A_WORKER
         shards = [Shard(index, number) for index in range(number)]
         mine = [each for each in shards if each.chunks(len(views.pairs))]
         with ctrl_c_held_back():
             work = [self._pool.submit(_run_shard, views, scorer, each) for each in mine]
-        num_matched = 0
         try:
             for done in as_completed(work):
-                num_pairs, matched = done.result()
-                num_matched += matched
-                self._on_pairs(num_pairs)
+                self._on_pairs(done.result())
         except BrokenExecutor as error:
             raise Unavailable("a process of the evaluation was killed; the same command goes on from there") from error
         finally:
             for each in work:
                 each.cancel()
-        return num_matched
 
 
 class _Worker:
@@ -157,8 +138,8 @@ class _Worker:
     def evaluation(self, views: Views, scorer: Scorer) -> Evaluation:
         return Evaluation(self._store, views, scorer, self.matcher)
 
-    def run(self, views: Views, scorer: Scorer, shard: Shard | None, on_pairs: Callable[[int], None]) -> int:
-        return self.evaluation(views, scorer).run(self._executor, shard=shard, on_pairs=on_pairs)
+    def run(self, views: Views, scorer: Scorer, shard: Shard | None, on_pairs: Callable[[int], None]) -> None:
+        self.evaluation(views, scorer).run(self._executor, shard=shard, on_pairs=on_pairs)
 
 
 _in_this_process: list[_Worker] = []  # of a process of the pool: its one worker
@@ -177,10 +158,11 @@ def _end_with(leash: Connection) -> None:
     os._exit(1)
 
 
-def _run_shard(views: Views, scorer: Scorer, shard: Shard) -> tuple[int, int]:
+def _run_shard(views: Views, scorer: Scorer, shard: Shard) -> int:
+    """How many pairs are done by it."""
     done: list[int] = []
-    num_matched = _in_this_process[0].run(views, scorer, shard, done.append)
-    return sum(done), num_matched
+    _in_this_process[0].run(views, scorer, shard, done.append)
+    return sum(done)
 
 
 def _on_next_gpu(settings: Settings, turn: int) -> Settings:

@@ -20,7 +20,6 @@ from gim.benchmarks.posed import PosedPair
 from gim.benchmarks.stored import StoredBenchmark, choose_benchmarks
 from gim.errors import CorruptObject, InvalidInput, KeyMissing
 from gim.evaluation.checkpoint import Checkpoint, checkpoint_matcher
-from gim.evaluation.image_size import SizeRule
 from gim.evaluation.passes import Evaluation, Shard
 from gim.evaluation.pose_scorer import Column, PairScore, pair_scores, pose_scorer, posed_results
 from gim.evaluation.protocols import PoseProtocol, protocol_named
@@ -94,8 +93,7 @@ class Judge:
     def judged(self, benchmark: StoredBenchmark, matcher: Matcher) -> Judged:
         """A matcher on a benchmark; nothing is matched by this."""
         pairs = benchmark.pairs()
-        rule = SizeRule(self.protocol.longest_side, is_enlarged=self.protocol.is_enlarged)
-        views = stored_views(benchmark, [(pair.image0, pair.image1) for pair in pairs], rule)
+        views = stored_views(benchmark, [(pair.image0, pair.image1) for pair in pairs], self.protocol.size_rule)
         return Judged(
             benchmark, pairs, Evaluation(self.store, views, pose_scorer(pairs, self.protocol, views), matcher)
         )

@@ -35,20 +35,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kept") / "store"
 
 
-@pytest.fixture
-def matched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A one for each pair that the matcher was given."""
-    calls: list[int] = []
-    real = RootSift.match_features
-
-    def counted(self: RootSift, features0: Features, features1: Features) -> Any:
-        calls.append(1)
-        return real(self, features0, features1)
-
-    monkeypatch.setattr(RootSift, "match_features", counted)
-    return calls
-
-
 def words(zeb: Path, store: Path, out: Path, *more: str) -> list[str]:
     return ["evaluate", "zeb", str(zeb), "--store", str(store), "--out", str(out), *QUICK, *more]
 

@@ -57,20 +57,6 @@ def _kept_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "CHUNK", 1)
 
 
-@pytest.fixture
-def matched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A one for each pair that the matcher was given."""
-    calls: list[int] = []
-    real = RootSift.match_features
-
-    def counted(self: RootSift, features0: Features, features1: Features) -> Any:
-        calls.append(1)
-        return real(self, features0, features1)
-
-    monkeypatch.setattr(RootSift, "match_features", counted)
-    return calls
-
-
 def run(
     store: FileStore,
     event: CheckpointReady = ROOTSIFT,

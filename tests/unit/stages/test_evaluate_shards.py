@@ -24,9 +24,7 @@ from gim.evaluation.protocols import protocol_named
 from gim.matchers.base import Matcher
 from gim.matchers.network import ModelResources
 from gim.matchers.registry import load_matcher
-from gim.matchers.rootsift import RootSift
 from gim.ports.telemetry import NullTelemetry
-from gim.records import Features
 from gim.stages.evaluate import EvaluateStage, EvaluationReport, Judge
 from gim.stages.evaluate_shards import EvaluateShardStage, HeldMatcher, PlanEvaluationStage
 from gim.wire.v1.events_pb2 import CheckpointReady, EvaluationReady, EvaluationShardPlanned
@@ -81,20 +79,6 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture(autouse=True)
 def _kept_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "CHUNK", 1)
-
-
-@pytest.fixture
-def matched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A one for each pair that the matcher was given."""
-    calls: list[int] = []
-    real = RootSift.match_features
-
-    def counted(self: RootSift, features0: Features, features1: Features) -> Any:
-        calls.append(1)
-        return real(self, features0, features1)
-
-    monkeypatch.setattr(RootSift, "match_features", counted)
-    return calls
 
 
 @pytest.fixture
