@@ -24,8 +24,8 @@ def checkout(tmp_path_factory):
     for name in ("gim", "infra", "tests/contract", "tests/matcher_files"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", folder)
-    for name in ("__init__.py", "conftest.py", "golden_weights.py", "requirements.py", "sample_data.py", "servers.py"):
-        shutil.copy(ROOT / "tests" / name, folder / "tests")
+    for file in (ROOT / "tests").glob("*.py"):
+        shutil.copy(file, folder / "tests")
     ((place, code),) = re.findall(
         r"^`(gim/matchers/\w+\.py)`:\n\n```python\n(.*?)^```$", _PAGE.read_text(), re.MULTILINE | re.DOTALL
     )
