@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, load_settings
+from gim.cli._options import ConfigOption, DeviceOption, JsonOption, MatcherOption, SetOption, load_settings
 from gim.cli._terminal import print_rows
 
 if TYPE_CHECKING:
     from gim.localisation.config import LocalisationConfig
-    from gim.localisation.matching import Progress
     from gim.localisation.result import LocalisationResult
     from gim.localisation.workplace import Workplace
     from gim.settings import Settings
 
-_MatcherOption = Annotated[str, typer.Option("--matcher", help="See `gim ls matchers`.", metavar="NAME")]
 _RetrievalOption = Annotated[
     Path | None,
     typer.Option(
@@ -55,7 +53,7 @@ def add_commands(evaluate: typer.Typer) -> None:
 def evaluate_aachen(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Aachen Day-Night v1.1, laid out as for hloc.")],
     *,
-    matcher: _MatcherOption = "rootsift",
+    matcher: MatcherOption = "rootsift",
     retrieval: _RetrievalOption = None,
     truth: _TruthOption = None,
     out: _OutOption = _OUT,
@@ -90,7 +88,7 @@ def evaluate_aachen(
 def evaluate_inloc(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="InLoc, laid out as for hloc.")],
     *,
-    matcher: _MatcherOption = "rootsift",
+    matcher: MatcherOption = "rootsift",
     retrieval: _RetrievalOption = None,
     truth: _TruthOption = None,
     out: _OutOption = _OUT,
@@ -132,38 +130,16 @@ def _workplace(
     as_json: bool,
 ) -> "Iterator[Workplace]":
     """A matcher, loaded, and its folder of this benchmark."""
-    from gim.cli._fetching import fetch_weights
+    from gim.cli._loading import loaded_matcher
+    from gim.cli._step_bars import step_bars
     from gim.localisation.workplace import Workplace, alone_in, work_folder
-    from gim.matchers.network import ModelResources
-    from gim.matchers.registry import load_matcher, weight_names
     from gim.runtime.threads import one_thread_each
 
-    own = settings.matcher.get(matcher)
-    fetch_weights(weight_names(matcher, own), settings.weights, plain_lines=not as_json)
-    loaded = load_matcher(matcher, own, ModelResources(settings.inference, settings.weights))
+    loaded = loaded_matcher(matcher, settings, plain_lines=not as_json)
     place = work_folder(out, benchmark, root, loaded, numbers)
     threads = settings.run.threads or os.cpu_count() or 1
-    with alone_in(place), one_thread_each(), ThreadPoolExecutor(threads) as executor, _shown_progress() as progress:
+    with alone_in(place), one_thread_each(), ThreadPoolExecutor(threads) as executor, step_bars() as progress:
         yield Workplace(loaded, images, place, numbers, executor, progress)
-
-
-@contextmanager
-def _shown_progress() -> "Iterator[Progress]":
-    """Bars on a terminal, nothing elsewhere: a run takes hours."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield show
 
 
 def _print_result(benchmark: str, matcher: str, result: "LocalisationResult", seconds: float, *, as_json: bool) -> None:

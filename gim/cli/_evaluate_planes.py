@@ -9,14 +9,21 @@ import typer
 
 from gim.cli._evaluation import (
     KeptStoreOption,
-    MatcherOption,
     ShardOption,
     WorkersOption,
     error_facts,
     intervals,
     print_json,
 )
-from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, StoreOption, load_settings
+from gim.cli._options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    MatcherOption,
+    SetOption,
+    StoreOption,
+    load_settings,
+)
 from gim.cli._terminal import print_rows
 from gim.cli._two_view import (
     Run,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gim.cli._evaluation import (
-    MatcherOption,
     ProtocolOption,
     ShardOption,
     WorkersOption,
@@ -19,7 +18,15 @@ from gim.cli._evaluation import (
     protocol_facts,
     score_facts,
 )
-from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, StoreOption, load_settings
+from gim.cli._options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    MatcherOption,
+    SetOption,
+    StoreOption,
+    load_settings,
+)
 from gim.cli._terminal import say_note
 
 if TYPE_CHECKING:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from gim.runtime.evaluating import LocalEvaluator
     from gim.settings import Settings
 
-MatcherOption = Annotated[str, typer.Option("--matcher", help="See `gim ls matchers`.", metavar="NAME")]
 ProtocolOption = Annotated[
     str, typer.Option("--protocol", help="gim, glue-factory or strict: see docs/evaluation.md.", metavar="NAME")
 ]
@@ -107,7 +106,7 @@ def judge(
         yield Judge(evaluator, progress.begin)
 
 
-def error_facts(score: "ErrorScore | Score") -> dict[str, Any]:
+def error_facts(score: "ErrorScore") -> dict[str, Any]:
     """What all scores have, as `--json` has it: percents, and counts."""
     return {
         "auc": score.auc,

@@ -22,6 +22,7 @@ RecipeOption = Annotated[
     str | None,
     typer.Option("--recipe", help="Name or TOML file; see `gim ls recipes`.", metavar="NAME", show_default="standard"),
 ]
+MatcherOption = Annotated[str, typer.Option("--matcher", help="See `gim ls matchers`.", metavar="NAME")]
 MatchersOption = Annotated[
     str | None,
     typer.Option("--matchers", help="Matchers, joined by commas.", metavar="A,B", show_default="rootsift"),

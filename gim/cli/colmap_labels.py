@@ -47,21 +47,17 @@ def label(
 
     The pairs are stored beside those of `gim run`, under a recipe of their own.
     """
-    from gim.cli._fetching import fetch_weights
-    from gim.matchers.network import ModelResources
-    from gim.matchers.registry import load_matcher, weight_names
+    from gim.cli._loading import loaded_matcher
     from gim.reconstruction.run import Work
     from gim.runtime.opening import open_store
     from gim.runtime.threads import one_thread_each
     from gim.stages.colmap_labels import ColmapLabelConfig, label_video
 
     settings = load_settings(sets, config, store=store, inference__device=device)
-    own = settings.matcher.get(matcher)
     numbers = ColmapLabelConfig(clip_frames=clip_frames, num_frames=num_frames, min_points=min_points)
     with closing(open_store(settings)) as opened, one_thread_each():
         manifests = _manifests(opened, video_ids or [], sampling or "")
-        fetch_weights(weight_names(matcher, own), settings.weights, plain_lines=not as_json)
-        loaded = load_matcher(matcher, own, ModelResources(settings.inference, settings.weights))
+        loaded = loaded_matcher(matcher, settings, plain_lines=not as_json)
         work = Work(threads=settings.run.threads or os.cpu_count() or 1)
         found = [label_video(opened, item, loaded, numbers, work=work, work_dir=work_dir) for item in manifests]
     rows = [_facts(item) for item in found]

@@ -12,7 +12,6 @@ import typer
 from gim.cli import _evaluate_1500, _evaluate_localisation, _evaluate_planes, _evaluate_report, _evaluate_zeb
 from gim.cli._evaluation import (
     KeptStoreOption,
-    MatcherOption,
     ProtocolOption,
     ShardOption,
     WorkersOption,
@@ -23,7 +22,15 @@ from gim.cli._evaluation import (
     say_shard,
     score_facts,
 )
-from gim.cli._options import ConfigOption, DeviceOption, JsonOption, SetOption, StoreOption, load_settings
+from gim.cli._options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    MatcherOption,
+    SetOption,
+    StoreOption,
+    load_settings,
+)
 
 _GROUPS = (
     _evaluate_zeb,

@@ -122,13 +122,10 @@ def match_images(
 def _matched_here(
     name: str, photo0: "Photo", photo1: "Photo", settings: "Settings", *, plain_lines: bool
 ) -> "tuple[Matcher, PhotoMatch]":
-    from gim.cli._fetching import fetch_weights
-    from gim.matchers.network import ModelResources
-    from gim.matchers.registry import load_matcher, weight_names
+    from gim.cli._loading import loaded_matcher
     from gim.photos.matching import match_photos
 
-    fetch_weights(weight_names(name, settings.matcher.get(name)), settings.weights, plain_lines=plain_lines)
-    loaded = load_matcher(name, settings.matcher.get(name), ModelResources(settings.inference, settings.weights))
+    loaded = loaded_matcher(name, settings, plain_lines=plain_lines)
     return loaded, match_photos(loaded, photo0, photo1, settings.pairing.fit)
 
 

@@ -2,26 +2,26 @@
 
 import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gim.cli._options import ConfigOption, DeviceOption, JsonOption, MaxMemoryOption, SetOption, load_settings
+from gim.cli._options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    MatcherOption,
+    MaxMemoryOption,
+    SetOption,
+    load_settings,
+)
 from gim.cli._terminal import print_rows
 from gim.errors import ConfigError, InvalidInput
 
 if TYPE_CHECKING:
-    from gim.matchers.base import Matcher
     from gim.reconstruction.config import ReconstructionConfig
-    from gim.reconstruction.matching import Report
-    from gim.settings import Settings
-
-_MatcherOption = Annotated[str, typer.Option("--matcher", help="See `gim ls matchers`.", metavar="NAME")]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def reconstruct_images(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of photographs.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the model; the same command goes on in it.")],
     *,
-    matcher: _MatcherOption = "rootsift",
+    matcher: MatcherOption = "rootsift",
     masks: Annotated[
         Path | None, typer.Option(help="Folder of <image name>.png, 0 = ignore, as COLMAP has them.", metavar="DIR")
     ] = None,
@@ -71,6 +71,8 @@ def reconstruct_images(
     """Match the photographs of a folder with any matcher and reconstruct the scene: cameras, points, a picture."""
     settings = load_settings(sets, config, inference__device=device, inference__max_memory_gib=max_memory)
 
+    from gim.cli._loading import loaded_matcher
+    from gim.cli._step_bars import step_bars
     from gim.reconstruction.run import Work, reconstruct
     from gim.runtime.threads import one_thread_each
 
@@ -86,8 +88,8 @@ def reconstruct_images(
         merge_px=merge_px,
         seed=seed,
     )
-    loaded = _load_matcher(matcher, settings, plain_lines=not as_json)
-    with one_thread_each(), _progress() as report:
+    loaded = loaded_matcher(matcher, settings, plain_lines=not as_json)
+    with one_thread_each(), step_bars() as report:
         work = Work(threads or os.cpu_count() or 1, settings.limits.max_pixels, report)
         summary = reconstruct(images, out, loaded, wanted, masks=masks, work=work, redo=redo)
     if as_json:
@@ -101,7 +103,7 @@ def draw_from_above(
     image1: Annotated[Path, typer.Argument(metavar="IMAGE1", help="Later view.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Picture, .png.")],
     *,
-    matcher: _MatcherOption = "rootsift",
+    matcher: MatcherOption = "rootsift",
     k0: Annotated[
         str | None, typer.Option(help="Intrinsics, pixels; of both where the sizes are equal.", metavar="FX,FY,CX,CY")
     ] = None,
@@ -119,24 +121,23 @@ def draw_from_above(
     settings = load_settings(sets, config, inference__device=device, inference__max_memory_gib=max_memory)
 
     from gim import codecs
+    from gim.cli._loading import loaded_matcher
     from gim.evaluation.cameras import parse_intrinsics
     from gim.photos.matching import image_pair
     from gim.photos.reading import read_photo
     from gim.photos.scene import cameras_of
     from gim.reconstruction.birds_eye import BirdsEyeConfig, draw_birds_eye, find_ground
+    from gim.whole_file import write_whole
 
     if not 1 <= ahead <= 100:
         raise InvalidInput(f"--ahead {ahead:g}: expected 1 to 100 heights of the camera")
     photo0, photo1 = (read_photo(path, settings.limits.max_pixels) for path in (image0, image1))
     given0, given1 = (parse_intrinsics(text) if text else None for text in (k0, k1))
     camera0, camera1 = cameras_of(photo0, photo1, given0, given1)
-    (found,) = _load_matcher(matcher, settings, plain_lines=not as_json).match_pairs([image_pair(photo0, photo1)])
+    (found,) = loaded_matcher(matcher, settings, plain_lines=not as_json).match_pairs([image_pair(photo0, photo1)])
     wanted = BirdsEyeConfig(ahead=ahead, seed=settings.pairing.fit.seed)
     plane = find_ground(found.points, camera0.K, camera1.K, photo0.size[1], wanted)
-    data = codecs.encode_png(draw_birds_eye(photo0.image, photo1.image, plane, camera0.K, wanted))
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(out)
+    write_whole(out, codecs.encode_png(draw_birds_eye(photo0.image, photo1.image, plane, camera0.K, wanted)))
     facts = {
         "matches": len(found.points),
         "on_ground": int(plane.inliers.sum()),
@@ -162,35 +163,3 @@ def _config(**given: Any) -> "ReconstructionConfig":
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
         raise ConfigError(f"--{option}: {first['msg']}, got {first['input']!r}") from error
-
-
-def _load_matcher(name: str, settings: "Settings", *, plain_lines: bool) -> "Matcher":
-    from gim.cli._fetching import fetch_weights
-    from gim.matchers.network import ModelResources
-    from gim.matchers.registry import load_matcher, weight_names
-
-    own = settings.matcher.get(name)
-    fetch_weights(weight_names(name, own), settings.weights, plain_lines=plain_lines)
-    return load_matcher(name, own, ModelResources(settings.inference, settings.weights))
-
-
-@contextmanager
-def _progress() -> Iterator["Report"]:
-    """A bar per step on a terminal's stderr; nothing elsewhere."""
-    from gim.reconstruction.matching import say_nothing
-
-    if not sys.stderr.isatty():
-        yield say_nothing
-        return
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total or None)
-            bars.update(tasks[step], completed=done, total=total or None)
-
-        yield report

@@ -7,6 +7,7 @@ import numpy as np
 import poselib
 
 from gim.benchmarks.homography_pairs import PlanePair, is_singular
+from gim.evaluation.estimation import poselib_options
 from gim.evaluation.homography_protocols import HomographyProtocol
 from gim.geometry.homography import apply_homography
 from gim.records import BoolArray, Float32Array, Float64Array
@@ -77,12 +78,6 @@ def _by_opencv(
 def _by_poselib(
     rows: Float64Array, protocol: HomographyProtocol, threshold: float, seed: int
 ) -> HomographyEstimate | None:
-    options = {
-        "max_reproj_error": threshold,
-        "success_prob": protocol.success_probability,
-        "max_iterations": protocol.max_iterations,
-        "min_iterations": protocol.max_iterations if protocol.is_fixed_length else 1,
-        "seed": seed,
-    }
+    options = poselib_options(protocol, seed, max_reproj_error=threshold)
     H01, info = poselib.estimate_homography(rows[:, :2], rows[:, 2:], options, {})
     return HomographyEstimate(np.asarray(H01, np.float64), np.asarray(info["inliers"], bool))

@@ -7,18 +7,17 @@ other numbers, or other results by the same numbers, are another revision.
 from dataclasses import dataclass
 from typing import Literal
 
+from gim.evaluation.estimation import Revisioned
 from gim.spelling import one_named
 
 
 @dataclass(frozen=True, slots=True)
-class HomographyProtocol:
+class HomographyProtocol(Revisioned):
     """How a homography is estimated and judged: by where it takes the corners of image 0, the mean of four distances.
 
     Pixels are of image 1 as it would be with its shorter side at `shortest_side`, whatever the size it is matched at.
     """
 
-    name: str
-    revision: int
     solver: Literal["opencv-ransac", "poselib"]
     threshold_px: float  # largest transfer error of an inlier, in image 1
     success_probability: float
@@ -29,11 +28,6 @@ class HomographyProtocol:
     shortest_side: int | None  # of image 1, what a pixel is; None: pixels of the image as given
     thresholds_px: tuple[float, ...]  # of the AUC
     source: str
-
-    @property
-    def id(self) -> str:
-        """Name and revision, as reports have it."""
-        return f"{self.name}-{self.revision}"
 
 
 PROTOCOLS = (

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from gim.geometry.pixels import PixelMap
 from gim.records import Float32Array, Uint8Array
 
 
@@ -68,8 +69,5 @@ def resized(image: Uint8Array, rule: SizeRule) -> ResizedImage:
 
 def to_original(points: Float32Array, image0: ResizedImage, image1: ResizedImage) -> Float32Array:
     """Correspondences [N, 4] of two resized images, in pixels of the originals whose origin is a pixel's centre."""
-    scale = np.array(
-        [own / small for item in (image0, image1) for own, small in zip(item.original, item.size, strict=True)]
-    )
-    # In float64: what was not resized comes back bit by bit.
-    return np.asarray((points.astype(np.float64) + 0.5) * scale - 0.5, np.float32)
+    back0, back1 = (PixelMap.resizing(item.size, item.original) for item in (image0, image1))
+    return np.hstack([back0.apply(points[:, :2]), back1.apply(points[:, 2:])])

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import poselib
 
+from gim.evaluation.estimation import poselib_options
 from gim.evaluation.protocols import PoseProtocol
 from gim.geometry.pose import as_pose, rotation_error_deg, translation_error_deg
 from gim.records import BoolArray, Float32Array, Float64Array
@@ -107,14 +108,7 @@ def _by_opencv(
 def _by_poselib(
     rows: Float64Array, K0: Float64Array, K1: Float64Array, protocol: PoseProtocol, seed: int
 ) -> PoseEstimate | None:
-    options = {
-        "max_epipolar_error": protocol.threshold_px,
-        "success_prob": protocol.success_probability,
-        "max_iterations": protocol.max_iterations,
-        "seed": seed,
-    }
-    if protocol.is_fixed_length:
-        options["min_iterations"] = protocol.max_iterations
+    options = poselib_options(protocol, seed, max_epipolar_error=protocol.threshold_px)
     pose, info = poselib.estimate_relative_pose(rows[:, :2], rows[:, 2:], _camera(K0), _camera(K1), options, {})
     if not np.any(pose.t):  # PoseLib's start, left as it is where no model was found: in a drive nearly the truth
         return None

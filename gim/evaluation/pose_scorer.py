@@ -15,6 +15,7 @@ from gim.evaluation.protocols import PoseProtocol
 from gim.evaluation.results_file import RIGHT_BELOW, PairResult
 from gim.evaluation.views import Views
 from gim.geometry.epipolar import essential_from_pose, squared_symmetric_epipolar_distance
+from gim.geometry.pixels import PixelMap
 from gim.records import BoolArray, Float32Array, Float64Array
 
 
@@ -75,16 +76,14 @@ class PoseScorer:
             )
         return np.array(rows, np.float64)
 
-    def _in_its_pixels(
-        self, pair: int, points: Float32Array
-    ) -> tuple[Float32Array | Float64Array, Float64Array, Float64Array]:
+    def _in_its_pixels(self, pair: int, points: Float32Array) -> tuple[Float32Array, Float64Array, Float64Array]:
         """Correspondences and intrinsics in the pixels that the protocol's threshold is in."""
         truth = self.pairs[pair]
         if self.scales is None:
             return points, truth.K0, truth.K1
-        scale = self.scales[pair]
-        K0, K1 = (_resized_intrinsics(K, own) for K, own in ((truth.K0, scale[:2]), (truth.K1, scale[2:])))
-        return (points.astype(np.float64) + 0.5) * scale - 0.5, K0, K1
+        map0, map1 = (PixelMap.scaling(x, y) for x, y in self.scales[pair].reshape(2, 2).tolist())
+        fitted = np.hstack([map0.apply(points[:, :2]), map1.apply(points[:, 2:])])
+        return fitted, map0.apply_to_intrinsics(truth.K0), map1.apply_to_intrinsics(truth.K1)
 
 
 def pose_scorer(pairs: Sequence[PosedPair | ZebPair], protocol: PoseProtocol, views: Views | None = None) -> PoseScorer:
@@ -108,13 +107,6 @@ def pose_scorer(pairs: Sequence[PosedPair | ZebPair], protocol: PoseProtocol, vi
         scales = np.array([(*of_image[name0], *of_image[name1]) for name0, name1 in views.pairs], np.float64)
         truth.update(scales.tobytes())
     return PoseScorer(keys.config_id(protocol.id, protocol, truth.hexdigest()), pairs, protocol, scales)
-
-
-def _resized_intrinsics(K: Float64Array, scale: Float64Array) -> Float64Array:
-    """Intrinsics [3, 3] of an image that was resized by (x, y); the origin is the centre of the first pixel."""
-    x, y = scale
-    moved = np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2], [0.0, 0.0, 1.0]])
-    return np.asarray(moved @ K)
 
 
 def right_matches(points: Float32Array, K0: Float64Array, K1: Float64Array, T_0to1: Float64Array) -> BoolArray:

@@ -7,16 +7,15 @@ other numbers, or other results by the same numbers, are another revision.
 from dataclasses import dataclass
 from typing import Literal
 
+from gim.evaluation.estimation import Revisioned
 from gim.evaluation.image_size import SizeRule
 from gim.spelling import one_named
 
 
 @dataclass(frozen=True, slots=True)
-class PoseProtocol:
+class PoseProtocol(Revisioned):
     """How a relative pose is estimated and judged. The error of a pair is the larger of both angles."""
 
-    name: str
-    revision: int
     solver: Literal["opencv-ransac", "poselib"]  # of the essential matrix
     threshold_px: float  # largest epipolar error of an inlier, pixels of the image as given, or of `longest_side`
     # What the threshold is divided by to stand in normalised coordinates; "each": PoseLib's own, camera by camera.
@@ -32,11 +31,6 @@ class PoseProtocol:
     is_enlarged: bool  # whether smaller images are brought to it too
     max_pairs_per_scene: int | None  # a draw of so many; None: all
     source: str
-
-    @property
-    def id(self) -> str:
-        """Name and revision, as reports and result files have it."""
-        return f"{self.name}-{self.revision}"
 
     @property
     def size_rule(self) -> SizeRule:

@@ -1,21 +1,18 @@
 """Scores of one method on one dataset, from the results of its pairs. Reads no file and compares no methods."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from gim.evaluation.auc import error_auc
-from gim.evaluation.bootstrap import Interval, auc_of_sets, interval_of, resample
+from gim.evaluation.error_scores import ErrorScore, auc_over_sets, score_sampled_errors
 from gim.evaluation.results_file import PairResult
 from gim.records import Float32Array, Float64Array
 
 THRESHOLDS_DEG = (5.0, 10.0, 20.0)
 MAIN = "5"  # the threshold that the paper's tables have
 _BIN_WIDTH = 0.1  # of overlap
-
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +26,9 @@ class OverlapBin:
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """What many pairs say of a method; with several seeds, the mean over them and how far they lie apart."""
+class Score(ErrorScore):
+    """What the poses of many pairs say of a method; thresholds are in degrees."""
 
-    num_pairs: int
-    num_failures: int  # pairs without a pose; of several seeds, the most
-    auc: dict[str, float]  # threshold in degrees -> percent
-    spread: dict[str, float]  # likewise, largest less smallest of the seeds
-    interval: dict[str, Interval]  # likewise, over resampled sets of pairs
     precision_before: float  # mean over pairs of the share of right matches, percent
     precision_after: float  # likewise of the inliers; 0 counts where there is no pose
     bins: list[OverlapBin] = field(default_factory=list)  # those that have pairs, ascending
@@ -44,7 +36,8 @@ class Score:
 
 def auc_percent(errors_deg: Sequence[float]) -> dict[str, float]:
     """The AUC of pose errors by threshold, in percent: `{"5": 60.2, "10": 68.9, "20": 74.0}`; zeros without pairs."""
-    return _by_threshold([100 * area for area in error_auc(errors_deg, THRESHOLDS_DEG)])
+    areas = error_auc(errors_deg, THRESHOLDS_DEG)
+    return {f"{bound:g}": 100 * area for bound, area in zip(THRESHOLDS_DEG, areas, strict=True)}
 
 
 def score_results(name: str, runs: Sequence[Sequence[PairResult]]) -> Score:
@@ -60,14 +53,9 @@ def score_results(name: str, runs: Sequence[Sequence[PairResult]]) -> Score:
 def score_sampled(runs: Sequence[Sequence[PairResult]], sets: Mapping[str, Float64Array]) -> Score:
     """`score_results` where `sample_auc` is known."""
     errors = errors_deg(runs)
-    by_seed = [auc_percent(list(row)) for row in errors]
-    columns = {bound: [auc[bound] for auc in by_seed] for bound in sets}
+    of_errors = score_sampled_errors(errors, THRESHOLDS_DEG, sets)
     return Score(
-        num_pairs=errors.shape[1],
-        num_failures=int((~np.isfinite(errors)).sum(axis=1).max()),
-        auc={bound: float(np.mean(found)) for bound, found in columns.items()},
-        spread={bound: float(np.ptp(found)) for bound, found in columns.items()},
-        interval={bound: interval_of(found) for bound, found in sets.items()},
+        **{item.name: getattr(of_errors, item.name) for item in fields(of_errors)},
         precision_before=_mean_percent([result.precision_before for run in runs for result in run]),
         precision_after=_mean_percent([result.precision_after for run in runs for result in run]),
         bins=_bins(errors, np.array([result.overlap0 for result in runs[0]])),
@@ -81,19 +69,8 @@ def errors_deg(runs: Sequence[Sequence[PairResult]]) -> Float64Array:
 
 
 def sample_auc(name: str, errors: Float64Array, counts: Float32Array | None = None) -> dict[str, Float64Array]:
-    """The AUC in percent of resampled sets of pairs, [num_sets] for each threshold, the mean over seeds.
-
-    Args:
-        name: of the dataset.
-        errors: [num_seeds, num_pairs] of `errors_deg`.
-        counts: `resample(name, num_pairs)`, where it is at hand.
-    """
-    if not errors.size:
-        return _by_threshold([np.zeros(1) for _ in THRESHOLDS_DEG])
-    counts = resample(name, errors.shape[1]) if counts is None else counts
-    return _by_threshold(
-        [100 * np.mean([auc_of_sets(row, counts, bound) for row in errors], axis=0) for bound in THRESHOLDS_DEG]
-    )
+    """`auc_over_sets` of the errors of `errors_deg` on a dataset of this name, at `THRESHOLDS_DEG`."""
+    return auc_over_sets(name, errors, THRESHOLDS_DEG, counts)
 
 
 def _bins(errors: Float64Array, overlap: Float64Array) -> list[OverlapBin]:
@@ -115,7 +92,3 @@ def _bins(errors: Float64Array, overlap: Float64Array) -> list[OverlapBin]:
 
 def _mean_percent(shares: Sequence[float]) -> float:
     return 100 * float(np.mean(np.nan_to_num(shares))) if len(shares) else 0.0
-
-
-def _by_threshold(values: Sequence[_Value]) -> dict[str, _Value]:
-    return {f"{bound:g}": value for bound, value in zip(THRESHOLDS_DEG, values, strict=True)}

@@ -16,6 +16,7 @@ import poselib
 from gim import keys
 from gim.benchmarks.wxbs import MarkedPair
 from gim.evaluation.bootstrap import Interval, interval_of, resample
+from gim.evaluation.estimation import Revisioned, poselib_options
 from gim.geometry.epipolar import squared_symmetric_epipolar_distance
 from gim.records import Float32Array, Float64Array
 from gim.spelling import one_named
@@ -26,11 +27,9 @@ NUM_COUNTS = 2  # numbers of a pair before its recalls: whether there is a matri
 
 
 @dataclass(frozen=True, slots=True)
-class FundamentalProtocol:
+class FundamentalProtocol(Revisioned):
     """How a fundamental matrix is estimated, in pixels of the images as given."""
 
-    name: str
-    revision: int
     solver: Literal["opencv-magsac", "poselib"]
     threshold_px: float  # largest epipolar error of an inlier
     success_probability: float
@@ -39,11 +38,6 @@ class FundamentalProtocol:
     seeds: tuple[int, ...]  # one run each, scores are their means; empty: the solver takes none and has its own
     min_matches: int  # fewer are a failure
     source: str
-
-    @property
-    def id(self) -> str:
-        """Name and revision, as reports have it."""
-        return f"{self.name}-{self.revision}"
 
 
 PROTOCOLS = (
@@ -179,12 +173,6 @@ def _by_magsac(rows: Float64Array, protocol: FundamentalProtocol, _seed: int) ->
 
 
 def _by_poselib(rows: Float64Array, protocol: FundamentalProtocol, seed: int) -> Float64Array:
-    options = {
-        "max_epipolar_error": protocol.threshold_px,
-        "success_prob": protocol.success_probability,
-        "max_iterations": protocol.max_iterations,
-        "min_iterations": protocol.max_iterations if protocol.is_fixed_length else 1,
-        "seed": seed,
-    }
+    options = poselib_options(protocol, seed, max_epipolar_error=protocol.threshold_px)
     F01, _ = poselib.estimate_fundamental(rows[:, :2], rows[:, 2:], options, {})
     return np.asarray(F01, np.float64)

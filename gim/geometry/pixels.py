@@ -25,14 +25,18 @@ class PixelMap:
 
     @classmethod
     def resizing(cls, size: tuple[int, int], new_size: tuple[int, int]) -> Self:
-        """After resizing from `size` to `new_size`, each (width, height): (x + 0.5) * scale - 0.5.
+        """After resizing from `size` to `new_size`, each (width, height).
 
         Raises:
             InvalidInput: a side is not positive.
         """
         if min(*size, *new_size) < 1:
             raise InvalidInput(f"cannot resize from {size} to {new_size}: sides must be positive")
-        scale_x, scale_y = new_size[0] / size[0], new_size[1] / size[1]
+        return cls.scaling(new_size[0] / size[0], new_size[1] / size[1])
+
+    @classmethod
+    def scaling(cls, scale_x: float, scale_y: float) -> Self:
+        """After resizing by these factors: (x + 0.5) * scale - 0.5."""
         return cls(scale_x, scale_y, 0.5 * scale_x - 0.5, 0.5 * scale_y - 0.5)
 
     @classmethod
