@@ -6,12 +6,14 @@ JSON for small documents (validated by pydantic on reading), npz without pickles
 import dataclasses
 import io
 import json
+import zipfile
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
 
+from gim import npy
 from gim.errors import CorruptObject, InvalidInput
 from gim.records import Uint8Array
 
@@ -75,8 +77,12 @@ def from_npz(record_type: type[Record], data: bytes) -> Record:
         CorruptObject: not an npz, a field is missing, or an array would need unpickling.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return record_type(**{key: archive[key] for key in archive.files})
+        arrays = {}
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as file:
+                    arrays[name.removesuffix(".npy")] = npy.read_array(file)
+        return record_type(**arrays)
     except Exception as error:  # zipfile, numpy and dataclass each raise their own kinds on damaged bytes
         raise CorruptObject(f"{record_type.__name__}: not a readable npz ({error})") from error
 

@@ -17,7 +17,7 @@ from hypothesis import settings
 from tests.requirements import KNOWN, lacks, required
 from tests.sample_data import shared_folder
 
-pytest_plugins = ["tests.counted_matches", "tests.servers"]
+pytest_plugins = ["tests.counted_matches", "tests.servers", "tests.watched_parser"]
 
 # Workers share the cores out: torch's threads wait by spinning, and two times all of them take five times as long.
 # Before anything is imported that starts threads, and for every process that a test starts.

@@ -12,12 +12,12 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from gim import npy
 from gim.errors import InvalidInput, UnsafeInput
 
 _MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray", "numpy.core.numeric", "numpy._core.numeric")
 _NAMES = ("_reconstruct", "_frombuffer", "dtype", "ndarray", "scalar")
 _OTHERS = (("_codecs", "encode"),)  # how old pickles write bytes
-_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def read_arrays(path: Path, names: tuple[str, ...], what: str) -> Mapping[str, npt.NDArray[Any]]:
@@ -61,14 +61,10 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _read_array(file: IO[bytes]) -> npt.NDArray[Any]:
-    version = np.lib.format.read_magic(file)
-    if version not in _HEADERS:
-        raise ValueError(f"an array of format {version}")
-    shape, is_fortran, dtype = _HEADERS[version](file)
-    if dtype.hasobject:
-        return np.asarray(_ArraysOnly(file, encoding="latin1").load()).reshape(shape)
-    values = np.frombuffer(file.read(), dtype)
-    return values.reshape(shape[::-1]).T if is_fortran else values.reshape(shape)
+    header = npy.read_header(file)
+    if header.dtype.hasobject:
+        return np.asarray(_ArraysOnly(file, encoding="latin1").load()).reshape(header.shape)
+    return npy.read_values(file, header)
 
 
 def _listed(names: set[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from gim import npy
 from gim.errors import CorruptObject
 from gim.records import PairQuality, Teacher, TeacherWeights, TrainingPair
 
@@ -92,7 +93,7 @@ def _pair(members: dict[str, bytes]) -> TrainingPair:
     facts["quality"] = PairQuality(**facts["quality"])
     facts["F01"] = np.asarray(facts["F01"], np.float64)
     facts["teachers"] = tuple(_teacher(**teacher) for teacher in facts.get("teachers", ()))
-    correspondences = np.load(io.BytesIO(members["correspondences.npy"]), allow_pickle=False)
+    correspondences = npy.array_of(members["correspondences.npy"])
     return TrainingPair(correspondences=correspondences, **facts)
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 from gim.errors import ConfigError, UnknownMatcher
-from gim.matchers._sources import parse_source
 from gim.matchers.base import Matcher
 from gim.matchers.bridges import vismatch
 from gim.matchers.network import ModelResources, NetworkMatcher
+from gim.python_parser import parse_source
 from gim.spelling import did_you_mean
 
 _NO_RESOURCES = ModelResources()

@@ -4,7 +4,6 @@ Read from the shards, since they are what a training run will see. Not responsib
 """
 
 import base64
-import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from gim import codecs, keys
+from gim import codecs, keys, npy
 from gim.errors import CorruptObject, KeyMissing
 from gim.geometry.epipolar import symmetric_epipolar_distance_px
 from gim.ports.store import Store
@@ -71,7 +70,7 @@ def _read_members(store: Store, key: str, names: Iterable[str]) -> dict[str, dic
 def _make_picture(item: Selected, members: dict[str, bytes], where: str) -> PairPicture:
     try:
         images = (codecs.decode_image(members["0.jpg"]), codecs.decode_image(members["1.jpg"]))
-        points = np.load(io.BytesIO(members["correspondences.npy"]), allow_pickle=False)
+        points = npy.array_of(members["correspondences.npy"])
         F01 = np.asarray(json.loads(members["json"])["F01"], np.float64).reshape(3, 3)
     except KeyError as error:
         raise CorruptObject(f"{where} lacks {error}") from error

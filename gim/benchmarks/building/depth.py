@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from gim import npy
 from gim.benchmarks.building.scene import DepthFile, SourceImage, named_first
 from gim.errors import InvalidInput
 from gim.records import Float32Array
@@ -45,7 +46,7 @@ def read_depth(file: DepthFile) -> Float32Array:
 
 def _decode(file: DepthFile, data: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
     if file.path.suffix == ".npy":
-        return np.load(file.path, allow_pickle=False)  # type: ignore[no-any-return]
+        return npy.array_of(data)
     if file.path.suffix != ".bin":
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     words = data[:_HEADER_BYTES].split(b"&", 3)

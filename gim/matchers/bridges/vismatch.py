@@ -19,9 +19,9 @@ import numpy as np
 from gim.errors import ConfigError, GimError, InvalidInput, LicenceRefused, Unavailable, UnknownMatcher
 from gim.geometry.colour import check_image, to_rgb
 from gim.geometry.pixels import PixelMap, from_corner_origin, network_size, resize_image
-from gim.matchers._sources import parse_source
 from gim.matchers.base import is_usable
 from gim.matchers.network import ModelResources, NetworkMatcher
+from gim.python_parser import parse_source
 from gim.records import Correspondences, Float32Array, ImagePair, Teacher, TeacherWeights, Uint8Array
 
 PREFIX = "vismatch:"
