@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gim.cli._options import JsonOption
+from gim.cli._options import JsonOption, check_file_path
 from gim.cli._terminal import print_rows, printable
 from gim.errors import InvalidInput
 
@@ -53,9 +53,13 @@ def report(
     from gim.whole_file import write_whole
 
     started = time.monotonic()
-    for place in (csv, xlsx, markdown, html):
-        if place is not None:
-            _check_place(place)
+    for place, option, example in (
+        (csv, "--csv", "scores.csv"),
+        (xlsx, "--xlsx", "scores.xlsx"),
+        (markdown, "--markdown", "scores.md"),
+        (html, "--html", "scores.html"),
+    ):
+        check_file_path(place, option, "file", example)
     if images is not None and html is None:
         raise InvalidInput("--images draws on the page: give --html FILE too")
     contents = make_contents(read_results(paths), with_published=not without_published)
@@ -68,15 +72,6 @@ def report(
         print(json.dumps({**to_object(contents), "seconds": seconds}, allow_nan=False))
     else:
         _print_report(contents)
-
-
-def _check_place(path: Path) -> None:
-    """Refuse, before any work, a place where no file can be written."""
-    if path.is_dir():
-        raise InvalidInput(f"{path}: a folder; name the file to write")
-    above = next(parent for parent in path.absolute().parents if parent.exists())
-    if not above.is_dir():
-        raise InvalidInput(f"{path}: {above} is a file, not a folder")
 
 
 def _formats(

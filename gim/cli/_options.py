@@ -51,7 +51,18 @@ def load_settings(
 
 
 def check_report_path(path: Path | None) -> None:
-    """Refuse, before any work, a place where no page can be written.
+    """`check_file_path` of a page."""
+    check_file_path(path, "report", "HTML file", "report.html")
+
+
+def check_file_path(path: Path | None, what: str, kind: str, example: str) -> None:
+    """Refuse, before any work, a place where no file can be written.
+
+    Args:
+        path: where one is asked for; None: nowhere.
+        what: it is called in messages.
+        kind: of file.
+        example: a name it could have.
 
     Raises:
         InvalidInput: it is a folder, or lies below a file.
@@ -59,7 +70,7 @@ def check_report_path(path: Path | None) -> None:
     if path is None:
         return
     if path.is_dir():
-        raise InvalidInput(f"report {path}: a folder; name the HTML file, like {path / 'report.html'}")
+        raise InvalidInput(f"{what} {path}: a folder; name the {kind}, like {path / example}")
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
-        raise InvalidInput(f"report {path}: {above} is a file, not a folder")
+        raise InvalidInput(f"{what} {path}: {above} is a file, not a folder")
