@@ -23,7 +23,7 @@ from gim.report.words import _REASONS, reason_of
 from gim.settings import Settings, recipe_names
 
 ROOT = Path(__file__).resolve().parents[1]
-_ORDER = ("standard", "paper", "upstream")  # the default first
+_ORDER = ("standard", "paper", "upstream", "base")  # the default first
 _RECIPE_SECTIONS = ("sampling", "pairing", "propagation")
 _HEAD = """\
 # Settings

@@ -62,7 +62,7 @@ class PropagationConfig:
 
     link: Literal["mutual", "distance", "rounded"] = "mutual"  # what joins two correspondences: gim.labels.linking
     link_distance_px: float = 1.0  # in the middle frame, exclusive
-    extend: Literal["double", "greedy"] = "double"  # how chains grow: doubling (paper) or the published code's rule
+    extend: Literal["double", "greedy", "none"] = "double"  # how chains grow: paper, published code, not
     merge_base_intervals: tuple[int, ...] = (2, 4)  # where propagated labels are merged with base labels
     min_links: int = 150  # a chain goes on while it has at least this many
     min_kept: int = 64  # after the last fit

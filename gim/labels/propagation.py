@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from gim.errors import ConfigError
+from gim.labels.base_only import BaseOnly
 from gim.labels.chains import MAX_INTERVAL, MISSING_LABEL, SHOT_END, Chain, Joiner, Reach, RunAll
 from gim.labels.config import PropagationConfig
 from gim.labels.greedy import Greedy
@@ -45,11 +46,8 @@ def propagate_shot(
     check_intervals(joiner.config, base_intervals)
     last = first_sample + num_samples - 1
     run_all = run_all or _one_by_one
-    rule: Greedy | _Doubling
-    if joiner.config.extend == "greedy":
-        rule = Greedy(joiner, base_intervals, last, run_all)
-    else:
-        rule = _Doubling(joiner, base_intervals, last, run_all)
+    rules: dict[str, type[Greedy | BaseOnly | _Doubling]] = {"greedy": Greedy, "none": BaseOnly, "double": _Doubling}
+    rule = rules[joiner.config.extend](joiner, base_intervals, last, run_all)
     for start in range(first_sample, last, _BLOCK):
         block = range(start, min(start + _BLOCK, last))
         yield rule.farthest(block)

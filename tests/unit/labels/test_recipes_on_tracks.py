@@ -23,7 +23,7 @@ KINDS = {
     "broken": {"noise_px": 0.3, "outlier_share": 0.15, "dropout_share": 0.2, "occlusion_share": 0.3},
 }
 # The paper's rule joins any two points closer than a pixel, so it mixes up neighbours; mutual links do not.
-LEAST_RIGHT = {"paper": 0.87, "upstream": 0.98, "standard": 0.99}
+LEAST_RIGHT = {"paper": 0.87, "upstream": 0.98, "standard": 0.99, "base": 0.99}
 _NUM_FRAMES = 28
 _STOP = 60  # links; the same for every recipe, and below what the shipped ones ask of real images
 
@@ -127,9 +127,24 @@ def test_what_a_recipe_keeps_is_right(recipe: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_chains_go_far_beyond_the_largest_base_interval(kind: str) -> None:
-    for recipe in LEAST_RIGHT:
+    for recipe in LEAST_RIGHT.keys() - {"base"}:
         reach = [pair.end - pair.start for pair in kept_of(recipe, kind)]
         assert np.mean(reach) > 1.5 * max(settings_of(recipe)[0].base_intervals)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_propagation_the_most_distant_base_label_is_kept_as_it_is(kind: str) -> None:
+    pairing, config = settings_of("base")
+    labels = TrackLabels(tracks_of(kind), pairing, unique=config.link == "mutual")
+    expected = {}
+    for interval in pairing.base_intervals:  # the larger one wins
+        for start in range(_NUM_FRAMES - interval):
+            points = labels.base(start, interval)
+            if points is not None and len(points):
+                expected[start] = (start + interval, points)
+    expected = {start: item for start, item in expected.items() if len(item[1]) >= config.min_kept}
+    assert {item.start: item.end for item in kept_of("base", kind)} == {s: end for s, (end, _) in expected.items()}
+    assert all(np.array_equal(item.points, expected[item.start][1]) for item in kept_of("base", kind))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
