@@ -137,7 +137,7 @@ def test_a_table_of_segmenters_counts_many_classes_and_cuts_nothing_at_80_column
 
 def test_recipes_are_listed_with_their_sources(capsys):
     rows = listed(capsys, "recipes")["recipes"]
-    assert {row["recipe"] for row in rows} == {"paper", "standard", "upstream"}
+    assert {row["recipe"] for row in rows} == {"base", "paper", "standard", "upstream"}
     assert all(row["source"] for row in rows)
 
 
