@@ -1,15 +1,16 @@
 """Makes a dataset: takes the finished results of a Store, leaves out what does not belong, fixes the rest by hashes.
+Posed sets come to it from folders, their lists of pairs fixed likewise.
 
 A pure function of the store and the settings, whatever the order in which a store lists: videos stand by id, and the
 held-out ones are drawn by a hash of their id, so that a video held out of one dataset is held out of all.
 """
 
 import dataclasses
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from gim import codecs, keys
@@ -19,11 +20,13 @@ from gim.datasets.manifest import (
     DatasetShard,
     DatasetVideo,
     ExcludedVideo,
+    PosedSet,
     Split,
     dataset_id_of,
 )
+from gim.datasets.splits import split_of
 from gim.datasets.verify import THREADS, shard_fault
-from gim.errors import CorruptObject, InvalidInput, KeyMissing
+from gim.errors import ConfigError, CorruptObject, InvalidInput, KeyMissing
 from gim.export.selection import Condition, parse_condition
 from gim.ports.store import Store
 from gim.records import PairIndex, PairsManifest, Teacher, VideoMeta
@@ -56,29 +59,38 @@ def build_dataset(store: Store, config: DatasetConfig) -> BuiltDataset:
 
     Raises:
         InvalidInput: a name, a condition or a video that makes no sense here; a video with results of several recipes
-            and no choice among them; with `damaged = refuse`, a damaged one.
+            and no choice among them; with `damaged = refuse`, a damaged one; a posed set that is not there or broken.
+        ConfigError: no such posed set or benchmark.
         Unavailable: the store cannot be reached.
     """
     manifest = plan_dataset(store, config)
-    if not manifest.videos or manifest.num_pairs < config.min_pairs:
+    if is_too_small(manifest, config):
         return BuiltDataset(manifest, "too_small")
     key = keys.dataset_manifest(manifest.dataset_id)
     is_new = store.put(key, codecs.to_json(manifest), if_absent=True)
     return BuiltDataset(manifest, "built" if is_new else "present")
 
 
+def is_too_small(manifest: DatasetManifest, config: DatasetConfig) -> bool:
+    """Whether there is nothing in it, or less for training than the settings ask for."""
+    is_empty = not manifest.videos and not manifest.posed
+    return is_empty or manifest.num_pairs + manifest.num_posed_pairs("train") < config.min_pairs
+
+
 def plan_dataset(store: Store, config: DatasetConfig) -> DatasetManifest:
     """The manifest that `build_dataset` would store; nothing is written.
 
     Raises:
-        InvalidInput, Unavailable: as for `build_dataset`.
+        InvalidInput, ConfigError, Unavailable: as for `build_dataset`.
     """
     if "/" in keys.validate_key(config.name):
         raise InvalidInput(f"dataset {config.name!r}: a name has no slash")
+    posed = _planned_sets(config)
     conditions = [parse_condition(text) for text in config.where]
-    chosen = _chosen_results(store, config)
+    chosen = [] if config.posed_only else _chosen_results(store, config)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="dataset") as executor:
         found = list(executor.map(lambda result: _consider(store, config, conditions, *result), chosen))
+    found, clear_of = _without_leaks(store, config, found)
     taken = [item for item in found if isinstance(item, _Taken)]
     videos = [item.video for item in taken]
     teachers = {codecs.to_json(teacher): teacher for item in taken for teacher in item.teachers}
@@ -98,14 +110,47 @@ def plan_dataset(store: Store, config: DatasetConfig) -> DatasetManifest:
         teachers=tuple(teacher for _, teacher in sorted(teachers.items())),
         videos=videos,
         excluded=[item for item in found if isinstance(item, ExcludedVideo)],
+        posed=posed,
+        clear_of=clear_of,
     )
     return dataclasses.replace(manifest, dataset_id=dataset_id_of(manifest))
 
 
-def split_of(video_id: str, share: float, seed: int) -> Split:
-    """Whether a video is held out of training; says the same of it whatever other videos there are."""
-    drawn = int.from_bytes(hashlib.sha256(f"{seed}/{video_id}".encode()).digest()[:8]) / 2**64
-    return "held_out" if drawn < share else "train"
+def _planned_sets(config: DatasetConfig) -> list[PosedSet]:
+    """The posed sets of the settings, by name."""
+    if not config.posed:
+        return []
+    # Its readers of foreign formats are slow to load, and not needed without them.
+    from gim.datasets.posed import parse_posed, plan_posed_set  # noqa: PLC0415
+
+    requests = sorted((parse_posed(text) for text in config.posed), key=lambda request: request.name)
+    for first, second in pairwise(requests):
+        if first.name == second.name:
+            raise ConfigError(f"two posed sets are called {first.name!r}: give one of them another by name=...")
+    share, seed = config.held_out_share, config.held_out_seed
+    return [
+        plan_posed_set(request, config.posed_roots, held_out_share=share, held_out_seed=seed) for request in requests
+    ]
+
+
+def _without_leaks(
+    store: Store, config: DatasetConfig, found: list["_Taken | ExcludedVideo"]
+) -> tuple[list["_Taken | ExcludedVideo"], tuple[str, ...]]:
+    """What was found, videos that show an image of a benchmark left out; and the benchmarks' ids."""
+    if not config.keep_clear_of:
+        return found, ()
+    from gim.datasets.leakage import find_leaked_videos  # noqa: PLC0415 - as above
+
+    taken = [item.video for item in found if isinstance(item, _Taken)]
+    search = find_leaked_videos(store, [(video.video_id, video.recipe_id) for video in taken], config.keep_clear_of)
+    details = {unseen.video_id: f"cannot be compared: {unseen.why}" for unseen in search.unseen}
+    details |= {leak.video_id: leak.detail for leak in search.leaked}
+    return [
+        ExcludedVideo(item.video.video_id, item.video.recipe_id, "leak", details[item.video.video_id])
+        if isinstance(item, _Taken) and item.video.video_id in details
+        else item
+        for item in found
+    ], search.benchmark_ids
 
 
 def _chosen_results(store: Store, config: DatasetConfig) -> list[tuple[str, str]]:

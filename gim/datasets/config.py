@@ -1,6 +1,6 @@
 """Settings of a dataset: which of the finished pairs belong to it, and which videos are held out of training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -20,3 +20,7 @@ class DatasetConfig:
     min_pairs: int = 1  # for training, below: no dataset is made
     verify: Literal["hashes", "sizes"] = "hashes"  # of shards; hashes: every byte is read
     damaged: Literal["leave_out", "refuse"] = "leave_out"  # a video with a missing or changed shard
+    posed: tuple[str, ...] = ()  # posed sets: kind=folder,option=value,... each; see docs/datasets.md
+    posed_roots: dict[str, str] = field(default_factory=dict)  # where a posed set lies on this machine, by its name
+    posed_only: bool = False  # no videos
+    keep_clear_of: tuple[str, ...] = ()  # benchmarks: videos that show an image of one are left out

@@ -2,8 +2,8 @@
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from gim import codecs, keys
 from gim.errors import CorruptObject, InvalidInput, KeyMissing
@@ -12,6 +12,7 @@ from gim.records import Teacher
 from gim.spelling import did_you_mean
 
 Split = Literal["train", "held_out"]
+PosedKind = Literal["megadepth", "scannet", "colmap", "posed"]  # a layout: see gim.training.data.posed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,37 @@ class ExcludedVideo:
 
     video_id: str
     recipe_id: str  # empty: it has none of the recipes asked for
-    reason: Literal["recipe", "no_pairs", "no_meta", "licence", "conditions", "damaged"]
+    reason: Literal["recipe", "no_pairs", "no_meta", "licence", "conditions", "damaged", "leak"]
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
+class PosedSceneEntry:
+    """One scene of a posed set."""
+
+    name: str
+    split: Split
+    num_pairs: int
+    index_sha256: str  # of the file, or of the names and hashes of the files, that say which pairs it has
+
+
+@dataclass(frozen=True, slots=True)
+class PosedSet:
+    """A posed set: where it lies no manifest says, but the setting `dataset.posed_roots` of each machine."""
+
+    name: str  # of the part in a mixture, and in `dataset.posed_roots`
+    kind: PosedKind
+    options: dict[str, Any]  # all that its kind knows: see gim.training.data.posed.options
+    scenes: list[PosedSceneEntry]  # by name, each with a pair
+
+    def num_pairs(self, split: Split) -> int:
+        """Pairs of one part."""
+        return sum(scene.num_pairs for scene in self.scenes if scene.split == split)
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetManifest:
-    """A fixed list of shards. Its id ends in the hash of all the rest."""
+    """A fixed list of shards and posed scenes. Its id ends in the hash of all the rest."""
 
     dataset_id: str
     name: str
@@ -61,12 +86,14 @@ class DatasetManifest:
     permissive_only: bool
     held_out_share: float
     held_out_seed: int
-    num_pairs: int  # for training
+    num_pairs: int  # of videos, for training
     num_held_out_pairs: int
     recipe_ids: list[str]
     teachers: tuple[Teacher, ...]  # the matchers behind all labels: licences and weights
     videos: list[DatasetVideo]  # by id
     excluded: list[ExcludedVideo]  # by id
+    posed: list[PosedSet] = field(default_factory=list)  # by name
+    clear_of: tuple[str, ...] = ()  # ids of the benchmarks whose images no video of it shows
 
     def shards(self, split: Split) -> Iterator[DatasetShard]:
         """The shards of one part, in order."""
@@ -74,11 +101,18 @@ class DatasetManifest:
             if video.split == split:
                 yield from video.shards
 
+    def num_posed_pairs(self, split: Split) -> int:
+        """Pairs of all posed sets in one part."""
+        return sum(posed_set.num_pairs(split) for posed_set in self.posed)
+
 
 def dataset_id_of(manifest: DatasetManifest) -> str:
     """The id that belongs to what a manifest lists."""
     listed = dataclasses.asdict(manifest)
     del listed["dataset_id"]
+    for later in ("posed", "clear_of"):
+        if not listed[later]:  # datasets were made before manifests had these, and keep their ids
+            del listed[later]
     return keys.config_id(manifest.name, listed)
 
 

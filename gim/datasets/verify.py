@@ -1,7 +1,7 @@
-"""Whether the shards of a store are still those a manifest lists. Reads only."""
+"""Whether shards of a store and scenes of posed sets are still those a manifest lists. Reads only."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -20,8 +20,8 @@ THREADS = 8  # that wait for the store at once
 class DatasetFault:
     """What is wrong with one part of a dataset."""
 
-    video_id: str
-    key: str  # of the shard; empty: it is about the video
+    video_id: str  # or set and scene of a posed set
+    key: str  # of the shard, or the file of a scene's index; empty: it is about the whole
     why: str
 
 
@@ -61,6 +61,23 @@ def dataset_faults(store: Store, manifest: DatasetManifest, depth: Depth = "hash
         for (video_id, shard), why in zip(listed, whys, strict=True):
             if why:
                 yield DatasetFault(video_id, shard.key, why)
+
+
+def posed_faults(manifest: DatasetManifest, roots: Mapping[str, str]) -> Iterator[DatasetFault]:
+    """Everything that keeps the posed sets of a dataset from being read as they were listed; images are not looked at.
+
+    Args:
+        manifest: of the dataset.
+        roots: folders of the sets on this machine, by name: the setting `dataset.posed_roots`.
+    """
+    if not manifest.posed:
+        return
+    # Readers of foreign formats are slow to load, and most datasets have no posed sets.
+    from gim.datasets.posed import posed_set_faults  # noqa: PLC0415
+
+    for posed_set in manifest.posed:
+        for scene, file, why in posed_set_faults(posed_set, roots):
+            yield DatasetFault(f"{posed_set.name}/{scene}" if scene else posed_set.name, file, why)
 
 
 def _sha256(store: Store, key: str) -> str:

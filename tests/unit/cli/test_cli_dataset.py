@@ -10,6 +10,7 @@ from gim import keys
 from gim.adapters.store_file import FileStore
 from gim.cli.main import run_command
 from tests.finished_pairs import RECIPE_ID, finish, video_id_of
+from tests.unit.training.data.posed.layout_files import write_folder
 
 
 @pytest.fixture
@@ -86,3 +87,22 @@ def test_what_cannot_be_done_is_one_line(
     assert (code, out) == (2, "")
     assert err.startswith(f"error: {said}")
     assert err.count("\n") == 1
+
+
+def test_posed_sets_are_built_shown_and_checked(capsys: pytest.CaptureFixture[str], root: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "room")
+    summary = built(capsys, root, "--posed", f"posed={tmp_path}/room,name=room,pairs=7", "--posed-only")
+    assert (summary["videos"], summary["pairs"], summary["posed"]) == (0, 0, {"room": 7})
+    name = summary["dataset"]
+    _, out, _ = gim(capsys, "show", name, "--store", str(root))
+    assert "posed set room (posed): 7 pairs for training, 0 held out, of 1 scenes" in out
+    assert "room:7" in gim(capsys, "ls", "--store", str(root))[1]
+    code, out, _ = gim(capsys, "check", name, "--store", str(root))
+    assert code == 1
+    assert "room: posed set room: set dataset.posed_roots.room to its folder on this machine" in out
+    code, out, _ = gim(
+        capsys, "check", name, "--store", str(root), "--set", f"dataset.posed_roots.room={tmp_path}/room"
+    )
+    assert (code, out) == (0, f"{name}: 0 faults in 0 shards of 0 videos and 1 posed scenes\n")
+    code, out, err = gim(capsys, "build", "--store", str(root), "--posed", f"posed={tmp_path}/nowhere")
+    assert (code, out, err) == (2, "", f"error: posed set of kind posed: {tmp_path}/nowhere is no folder\n")
