@@ -1,12 +1,14 @@
 """ALIKED (Zhao et al., TIM 2023) by kornia: keypoints from local maxima, moved to sub-pixel places."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from kornia.feature import ALIKED
+from torch.nn.functional import grid_sample
 
 from gim.errors import InvalidInput
-from gim.matchers.nn.keypoints import Found, KeypointExtractor
+from gim.matchers.nn.keypoints import Described, DescribingExtractor, Found
 from gim.matchers.nn.precision import InPrecision
 from gim.weights.checkpoint import StateDict, load_into
 
@@ -15,7 +17,7 @@ _DERIVED = "dkd.hw_grid"  # made from the radius; no file has it
 _SIZES = {(64, 16): "aliked-t16", (128, 16): "aliked-n16", (128, 32): "aliked-n32"}
 
 
-class AlikedExtractor(KeypointExtractor):
+class AlikedExtractor(DescribingExtractor):
     """Keypoints of ALIKED."""
 
     @property
@@ -24,20 +26,43 @@ class AlikedExtractor(KeypointExtractor):
         return int(self._network.desc_head.agg_weights.shape[1])
 
     def _detect(self, images: torch.Tensor, num: int) -> list[Found]:
+        with torch.autocast(images.device.type, enabled=False):
+            features, scores = self._network.extract_dense_map(images)
+            return self._strongest(features, scores, num)
+
+    def _detect_and_describe(
+        self, images: torch.Tensor, num: int, positions: Sequence[torch.Tensor]
+    ) -> tuple[list[Found], list[Described]]:
+        with torch.autocast(images.device.type, enabled=False):
+            features, scores = self._network.extract_dense_map(images)
+            found = self._strongest(features, scores, num)
+            return found, [self._described(*each) for each in zip(features, scores, positions, strict=True)]
+
+    def _strongest(self, features: torch.Tensor, scores: torch.Tensor, num: int) -> list[Found]:
         network = self._network
         network.dkd.n_limit = num  # attributes of the detector, not globals
         network.dkd.top_k = num if network.dkd.top_k > 0 else network.dkd.top_k
-        height, width = images.shape[2:]
-        with torch.autocast(images.device.type, enabled=False):
-            features, scores = network.extract_dense_map(images)
-            keypoints, strengths, _ = network.dkd(scores)
-            descriptors, _ = network.desc_head(features, keypoints)
-        # kornia's positions go from -1 at the first pixel's centre to 1 at the last one's.
-        scale = torch.tensor([width - 1, height - 1], device=images.device) / 2
+        keypoints, strengths, _ = network.dkd(scores)
+        descriptors, _ = network.desc_head(features, keypoints)
+        scale = _half_span(scores)
         return [
             ((places + 1) * scale, found, strength)
             for places, found, strength in zip(keypoints, descriptors, strengths, strict=True)
         ]
+
+    def _described(self, features: torch.Tensor, scores: torch.Tensor, positions: torch.Tensor) -> Described:
+        """What one image's maps [C, H, W] say at positions [N, 2], as detection reads them at its keypoints."""
+        if not len(positions):
+            return features.new_empty(0, self.descriptor_size), features.new_empty(0)
+        grid = positions / _half_span(scores) - 1
+        descriptors, _ = self._network.desc_head(features[None], [grid])
+        return descriptors[0], grid_sample(scores[None], grid[None, None], align_corners=True)[0, 0, 0]
+
+
+def _half_span(scores: torch.Tensor) -> torch.Tensor:
+    """Half the pixels (x, y) between the outermost centres: kornia's positions go from -1 at the first to 1."""
+    height, width = scores.shape[-2:]
+    return torch.tensor([width - 1, height - 1], device=scores.device) / 2
 
 
 def load_aliked(

@@ -19,7 +19,8 @@ from gim.geometry.colour import to_grey
 from gim.geometry.pixels import PixelMap, network_size, resize_image
 from gim.inference.config import InferenceConfig
 from gim.inference.device import compiled
-from gim.records import BoolArray, Features, Uint8Array
+from gim.matchers.nn.keypoints import Described, given_features, join_features
+from gim.records import BoolArray, Features, Float32Array, Uint8Array
 from gim.weights.checkpoint import StateDict, load_into
 
 Item = tuple[Uint8Array, Uint8Array | None]
@@ -27,6 +28,7 @@ Item = tuple[Uint8Array, Uint8Array | None]
 _CELL_PX = 8
 _BORDER_PX = 4  # no keypoints: the zeros around the image respond there
 _SUPPRESSION_ROUNDS = 3
+_MOST_AT_A_PLACE = 4  # keypoints as near to a given place as they are to each other
 
 
 class SuperPointExtractor:
@@ -55,15 +57,37 @@ class SuperPointExtractor:
         Returns:
             Features with float32 descriptors [N, 256] of unit length, the detector's scores and the image's size.
         """
-        size = (items[0][0].shape[1], items[0][0].shape[0])
+        return self._strongest(items, *self._seen(items), self._max_keypoints)
+
+    def extract_at(self, items: Sequence[Item], positions: Sequence[Float32Array]) -> list[Features]:
+        """Features at given places and nowhere else: see `keypoints.DescribingExtractor`."""
+        return self._given(positions, *self._seen(items), _size(items))
+
+    def extract_with(
+        self, items: Sequence[Item], positions: Sequence[Float32Array], *, min_distance_px: float
+    ) -> list[Features]:
+        """Features at given places, then the strongest far from them: see `keypoints.DescribingExtractor`."""
+        seen, num = self._seen(items), self._max_keypoints + _MOST_AT_A_PLACE * max(map(len, positions))
+        given, detected = self._given(positions, *seen, _size(items)), self._strongest(items, *seen, num)
+        return [
+            join_features(*pair, min_distance_px=min_distance_px, max_keypoints=self._max_keypoints)
+            for pair in zip(given, detected, strict=True)
+        ]
+
+    def _seen(self, items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor, PixelMap]:
+        """Heat maps and descriptors of images of one size, and where their pixels lie in the maps."""
         resized = [self._resize(image) for image, _ in items]
-        pixel_map = resized[0][1]
-        scores, descriptors = self._maps(np.stack([image for image, _ in resized]))
+        return *self._maps(np.stack([image for image, _ in resized])), resized[0][1]
+
+    def _strongest(
+        self, items: Sequence[Item], scores: torch.Tensor, descriptors: torch.Tensor, pixel_map: PixelMap, num: int
+    ) -> list[Features]:
+        size = _size(items)
         scores = suppress(scores, self._nms_radius_px)
         if any(mask is not None for _, mask in items):
             usable = [_usable_on_grid(mask, size, pixel_map, scores.shape[1:]) for _, mask in items]
             scores = scores * torch.from_numpy(np.stack(usable)).to(self._device)
-        strengths, places = strongest(scores, self._max_keypoints)
+        strengths, places = strongest(scores, num)
         positions = torch.stack([places % scores.shape[2], places // scores.shape[2]], 2)
         vectors = sample_descriptors(descriptors, positions.float())
         found = [tensor.cpu().numpy() for tensor in (strengths, positions, vectors)]
@@ -73,6 +97,19 @@ class SuperPointExtractor:
             Features(back.apply(keypoints[:count]), vector[:count].copy(), strength[:count].copy(), size)
             for count, strength, keypoints, vector in zip(counts, *found, strict=True)
         ]
+
+    def _given(
+        self,
+        positions: Sequence[Float32Array],
+        scores: torch.Tensor,
+        descriptors: torch.Tensor,
+        pixel_map: PixelMap,
+        size: tuple[int, int],
+    ) -> list[Features]:
+        last = np.array([scores.shape[2] - 1, scores.shape[1] - 1], np.float32)
+        places = [torch.from_numpy(pixel_map.apply(item).clip(0, last)).to(self._device) for item in positions]
+        described = [_described(*each) for each in zip(scores, descriptors, places, strict=True)]
+        return [given_features(*each, size) for each in zip(positions, described, strict=True)]
 
     def _maps(self, images: Uint8Array) -> tuple[torch.Tensor, torch.Tensor]:
         """Heat maps and descriptors of grey images [B, H, W]."""
@@ -193,6 +230,18 @@ def sample_descriptors(descriptors: torch.Tensor, positions: torch.Tensor) -> to
     grid = 2 * (positions - first) / (last - first) - 1
     sampled = grid_sample(descriptors, grid[:, None], mode="bilinear", align_corners=True)[:, :, 0]
     return normalize(sampled, dim=1).transpose(1, 2)
+
+
+def _described(scores: torch.Tensor, descriptors: torch.Tensor, positions: torch.Tensor) -> Described:
+    """What one image's maps [8 h, 8 w] and [256, h, w] say at positions [N, 2]."""
+    if not len(positions):
+        return descriptors.new_empty(0, len(descriptors)), descriptors.new_empty(0)
+    columns, rows = positions.round().long().T
+    return sample_descriptors(descriptors[None], positions[None])[0], scores[rows, columns]
+
+
+def _size(items: Sequence[Item]) -> tuple[int, int]:
+    return (items[0][0].shape[1], items[0][0].shape[0])
 
 
 def _usable_on_grid(
