@@ -17,7 +17,7 @@ class XFeatLighterGlueConfig:
     filter_threshold: float = 0.1  # least probability of a match, exclusive
     max_side_px: int = 1600  # larger images are made smaller; 0: never
     xfeat_weights: str = "xfeat"  # name in the catalogue, or path of a file
-    weights: str = "xfeat_lighterglue"  # of LighterGlue, of any number of layers
+    weights: str = "xfeat_lighterglue"  # of LighterGlue; its size is told from the file
 
     def __post_init__(self) -> None:
         if self.max_keypoints < 1 or self.max_side_px < 0 or self.detection_threshold < 0:
@@ -27,7 +27,7 @@ class XFeatLighterGlueConfig:
 
 
 class XFeatLighterGlue(XFeatMatcher):
-    """XFeat and LighterGlue, its authors' LightGlue of width 96 with one head."""
+    """XFeat and LighterGlue: its authors' LightGlue of width 96 with one head, or one of ours of any size."""
 
     name: ClassVar[str] = "xfeat_lighterglue"
     weight_fields: ClassVar[tuple[str, ...]] = ("xfeat_weights", "weights")
@@ -48,17 +48,13 @@ class XFeatLighterGlue(XFeatMatcher):
         file = self.files["weights"]
         # The published file also holds the XFeat it was trained with.
         state = renamed(select(read_checkpoint(file.path), "matcher.net.", "matcher.", drop=("extractor.",)))
-        layers = num_layers(state)
         matcher = load_lightglue(
             state,
             source=file.name,
             device=device,
             inference=self.resources.inference,
             filter_threshold=self.config.filter_threshold,
-            may_miss=early_exit_keys(layers),
+            may_miss=early_exit_keys(num_layers(state)),
             input_dim=self.descriptor_length,
-            descriptor_dim=96,
-            n_layers=layers,
-            num_heads=1,
         )
         return self._extractor(device), matcher

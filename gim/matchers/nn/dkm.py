@@ -4,32 +4,48 @@ Module names are those of the published weights.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import cast
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
-from torchvision.models import resnet50
+from torchvision import models
 
 from gim.matchers.nn.fusion import fuse_normalisation
 from gim.matchers.nn.gaussian_process import GaussianProcess
-from gim.matchers.nn.pyramid import PairPyramid, Pyramid
-from gim.matchers.nn.refiner import ConvRefiner, WarpEstimate, refined
+from gim.matchers.nn.pyramid import Pyramid
+from gim.matchers.nn.refiner import ConvRefiner, PairMaps, WarpEstimate, refined
 
 _COARSE_SCALES = (32, 16)  # matched globally
 _FINE_SCALES = (8, 4, 2, 1)
-_POSITION_CHANNELS = 256  # of the Gaussian process
-_FEATURE_CHANNELS = 256  # of the image, next to it
-_CONTEXT_CHANNELS = 384  # handed from the coarser scale to the finer
+# At strides 2, 4, ..., 32.
+_BACKBONE_CHANNELS = {"resnet50": (64, 256, 512, 1024, 2048), "resnet18": (64, 64, 128, 256, 512)}
+
+
+@dataclass(frozen=True, slots=True)
+class DkmSizes:
+    """How large the layers are. Published weights have the defaults; smaller ones are for trials."""
+
+    backbone: Literal["resnet50", "resnet18"] = "resnet50"
+    projected: int = 512  # channels of the two coarse maps
+    positions: int = 256  # of the Gaussian process
+    features: int = 256  # of the image, next to it
+    context: int = 384  # handed from the coarser scale to the finer
+    displacements: tuple[int, int, int, int, int] = (128, 64, 32, 16, 6)  # embedded, at strides 16, 8, 4, 2, 1
+    refiner_blocks: int = 8
+
+
+_PUBLISHED = DkmSizes()
 
 
 class DKMv3(nn.Module):
     """The network: what it computes of an image alone, and the warps of pairs of such images in two passes."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: DkmSizes = _PUBLISHED) -> None:
         super().__init__()
-        self.encoder = _Encoder()
-        self.decoder = _Decoder()
+        self.encoder = _Encoder(sizes)
+        self.decoder = _Decoder(sizes)
 
     def fuse(self) -> None:
         """Join layers once the weights are loaded: see gim.matchers.nn.fusion."""
@@ -55,23 +71,23 @@ class DKMv3(nn.Module):
         """Maps for the second pass, of the same images at its size."""
         return Pyramid(images.shape[-2:], self.encoder(images, coarsest=8), {})
 
-    def first_pass(self, pairs: PairPyramid) -> Iterator[WarpEstimate]:
+    def first_pass(self, pairs: PairMaps) -> Iterator[WarpEstimate]:
         """Estimates at strides 32, 16, 8, 4, 2 and 1, each better than the one before."""
         for estimate in self.decoder.global_matches(pairs):
             yield estimate
         yield from refined(self.decoder.conv_refiner, pairs, estimate, _FINE_SCALES)
 
-    def second_pass(self, pairs: PairPyramid, start: WarpEstimate) -> Iterator[WarpEstimate]:
+    def second_pass(self, pairs: PairMaps, start: WarpEstimate) -> Iterator[WarpEstimate]:
         """Estimates at strides 8, 4, 2 and 1, from the last one of the first pass."""
         return refined(self.decoder.conv_refiner, pairs, start, _FINE_SCALES)
 
 
 class _Encoder(nn.Module):
-    """A ResNet50 (He et al., CVPR 2016) that shows the maps of all its stages."""
+    """A ResNet (He et al., CVPR 2016) that shows the maps of all its stages."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: DkmSizes) -> None:
         super().__init__()
-        self.net = resnet50(weights=None)
+        self.net = getattr(models, sizes.backbone)(weights=None)
         del self.net.fc
 
     def forward(self, images: torch.Tensor, coarsest: int) -> Mapping[int, torch.Tensor]:
@@ -89,18 +105,25 @@ class _Encoder(nn.Module):
 class _Decoder(nn.Module):
     """Everything that sees two images."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: DkmSizes) -> None:
         super().__init__()
-        self.embedding_decoder = _EmbeddingDecoder()
-        self.gps = nn.ModuleDict({str(scale): GaussianProcess(_POSITION_CHANNELS) for scale in _COARSE_SCALES})
-        self.proj = nn.ModuleDict({"16": nn.Conv2d(1024, 512, 1), "32": nn.Conv2d(2048, 512, 1)})
+        at2, at4, at8, at16, at32 = _BACKBONE_CHANNELS[sizes.backbone]
+        projected = sizes.projected
+        self.embedding_decoder = _EmbeddingDecoder(sizes)
+        self.gps = nn.ModuleDict({str(scale): GaussianProcess(sizes.positions) for scale in _COARSE_SCALES})
+        self.proj = nn.ModuleDict({"16": nn.Conv2d(at16, projected, 1), "32": nn.Conv2d(at32, projected, 1)})
+        windows = {"16": (projected, 7), "8": (at8, 3), "4": (at4, 2), "2": (at2, 0), "1": (3, 0)}
         self.conv_refiner = nn.ModuleDict(
             {
-                "16": ConvRefiner(512, 128, radius=7, certainty_first=True),
-                "8": ConvRefiner(512, 64, radius=3, certainty_first=True),
-                "4": ConvRefiner(256, 32, radius=2, certainty_first=True),
-                "2": ConvRefiner(64, 16, certainty_first=True),
-                "1": ConvRefiner(3, 6, widening=2, certainty_first=True),
+                scale: ConvRefiner(
+                    channels,
+                    embedded,
+                    radius=radius,
+                    widening=2 if scale == "1" else 1,
+                    certainty_first=True,
+                    num_blocks=sizes.refiner_blocks,
+                )
+                for (scale, (channels, radius)), embedded in zip(windows.items(), sizes.displacements, strict=True)
             }
         )
 
@@ -108,7 +131,7 @@ class _Decoder(nn.Module):
         """What the Gaussian process of a scale needs of the image the warp leads to."""
         return cast("GaussianProcess", self.gps[str(scale)]).solve(features)
 
-    def global_matches(self, pairs: PairPyramid) -> Iterator[WarpEstimate]:
+    def global_matches(self, pairs: PairMaps) -> Iterator[WarpEstimate]:
         """Match all cells with all, without an estimate to start from: at stride 32, then at 16, there refined."""
         context: torch.Tensor | None = None
         for scale in _COARSE_SCALES:
@@ -124,11 +147,13 @@ class _Decoder(nn.Module):
 class _EmbeddingDecoder(nn.Module):
     """From embedded positions to positions, coarse to fine (a Discriminative Feature Network, Yu et al., CVPR 2018)."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: DkmSizes) -> None:
         super().__init__()
-        width, scales = _CONTEXT_CHANNELS, [str(scale) for scale in _COARSE_SCALES]
-        joined = _POSITION_CHANNELS + _FEATURE_CHANNELS
-        self.feat_input_modules = nn.ModuleDict({scale: nn.Conv2d(512, _FEATURE_CHANNELS, 1) for scale in scales})
+        width, scales = sizes.context, [str(scale) for scale in _COARSE_SCALES]
+        joined = sizes.positions + sizes.features
+        self.feat_input_modules = nn.ModuleDict(
+            {scale: nn.Conv2d(sizes.projected, sizes.features, 1) for scale in scales}
+        )
         self.rrb_d = nn.ModuleDict({scale: _ResidualBlock(joined, width) for scale in scales})
         self.cab = nn.ModuleDict({scale: _ChannelAttention(width) for scale in scales})
         self.rrb_u = nn.ModuleDict({scale: _ResidualBlock(width, width) for scale in scales})

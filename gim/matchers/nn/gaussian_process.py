@@ -35,8 +35,7 @@ class GaussianProcess(nn.Module):
         """
         with torch.autocast(support.device.type, enabled=False):
             points = _points(support)
-            covariance = _cosine_kernel(points, points)
-            covariance.diagonal(dim1=1, dim2=2).add_(_NOISE)
+            covariance = _cosine_kernel(points, points) + _NOISE * torch.eye(points.shape[1], device=points.device)
             grid = texture_grid(support.shape[-2:], support.device)
             positions = torch.cos(8 * math.pi * self.pos_conv(grid[None])).flatten(2).mT
             factor = torch.linalg.cholesky(covariance)
@@ -66,5 +65,6 @@ def _points(features: torch.Tensor) -> torch.Tensor:
 def _cosine_kernel(points0: torch.Tensor, points1: torch.Tensor) -> torch.Tensor:
     """exp((cosine - 1) / temperature) of all pairs of [B, n, C] and [B, m, C]: [B, n, m]."""
     norms = points0.norm(dim=2)[:, :, None] * points1.norm(dim=2)[:, None]
-    cosine = (points0 @ points1.mT).div_(norms.add_(_NORM_EPSILON))
-    return cosine.sub_(1).div_(_TEMPERATURE).exp_()
+    cosine = (points0 @ points1.mT) / (norms + _NORM_EPSILON)
+    kernel: torch.Tensor = ((cosine - 1) / _TEMPERATURE).exp()
+    return kernel

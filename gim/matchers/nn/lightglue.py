@@ -7,7 +7,7 @@ in GIM: they pay for single pairs, and a batch would end with its slowest.
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from gim.records import Features
 from gim.weights.checkpoint import StateDict, load_into
 
 _NEVER = -1e9  # a similarity that no soft-max gives a share
-_DERIVED = "confidence_thresholds"  # a buffer made from the number of layers; no file has it
+_WIDTH, _NUM_HEADS = 256, 4
+DERIVED = "confidence_thresholds"  # a buffer made from the number of layers; no file has it
 
 
 class LightGlueMatcher(AssignmentMatcher):
@@ -41,9 +42,9 @@ def load_lightglue(
     inference: InferenceConfig,
     filter_threshold: float,
     may_miss: Iterable[str] = (),
-    **architecture: int,
+    input_dim: int = 256,
 ) -> LightGlueMatcher:
-    """LightGlue with weights, ready to match.
+    """LightGlue with weights, ready to match. How many layers it has, and how wide they are, is told from the file.
 
     Args:
         state: its tensors; the layer names of the first release (`self_attn.0.`) are understood.
@@ -52,13 +53,14 @@ def load_lightglue(
         inference: whether to compile.
         filter_threshold: least probability of a match.
         may_miss: keys the file need not have; see `early_exit_keys`.
-        architecture: `input_dim`, `descriptor_dim`, `n_layers`, `num_heads`, where they are not SuperPoint's.
+        input_dim: length of the descriptors it matches.
 
     Raises:
         InvalidInput: keys are missing, there are others, or shapes differ.
     """
-    network = LightGlueNetwork(**architecture)
-    load_into(network, renamed(state), source=source, may_miss=(_DERIVED, *may_miss))
+    state = renamed(state)
+    network = LightGlueNetwork(input_dim=input_dim, **layer_sizes(state))
+    load_into(network, state, source=source, may_miss=(DERIVED, *may_miss))
     return LightGlueMatcher(network.to(device), filter_threshold, inference)
 
 
@@ -66,6 +68,19 @@ def num_layers(state: StateDict) -> int:
     """How many layers a file holds, by today's names."""
     numbers = [key.split(".")[1] for key in state if key.startswith("transformers.")]
     return max((int(number) + 1 for number in numbers if number.isdigit()), default=1)
+
+
+def layer_sizes(state: StateDict) -> dict[str, int]:
+    """Number, width and heads of the layers that a file holds, in kornia's words; the paper's where it does not say.
+
+    Heads are told from the rotary encoding, which has an angle for every two channels of one.
+    """
+    sizes = {"n_layers": num_layers(state), "descriptor_dim": _WIDTH, "num_heads": _NUM_HEADS}
+    angles, output = state.get("posenc.Wr.weight"), state.get("transformers.0.self_attn.out_proj.weight")
+    if angles is None or output is None or output.ndim != 2 or not len(angles):
+        return sizes  # not of LightGlue: what is missing is said when it is loaded
+    width, channels = len(output), 2 * len(angles)
+    return sizes | {"descriptor_dim": width, "num_heads": width // channels} if width % channels == 0 else sizes
 
 
 def early_exit_keys(num_layers: int) -> list[str]:
@@ -98,6 +113,14 @@ def normalised_positions(features: Features) -> np.ndarray[Any, Any]:
     return np.asarray((to_corner_origin(features.keypoints) - centre) / centre.max(), np.float32)
 
 
+class Scores(NamedTuple):
+    """What a layer says of the keypoints: all that its assignment is made of (Sec. 3.2)."""
+
+    similarity: torch.Tensor  # float32 [B, M, N]; very low where a keypoint is padding
+    logits0: torch.Tensor  # float32 [B, M, 1], of having a match at all
+    logits1: torch.Tensor  # float32 [B, N, 1]
+
+
 class LightGlueNetwork(LightGlue):
     """kornia's layers and names, our forward."""
 
@@ -127,7 +150,7 @@ class LightGlueNetwork(LightGlue):
             batch1: N keypoints of each second image.
         """
         x0, x1 = self.input_proj(batch0.descriptors), self.input_proj(batch1.descriptors)
-        encoding0, encoding1 = self._encode(batch0.places), self._encode(batch1.places)
+        encoding0, encoding1 = self.encode(batch0.places), self.encode(batch1.places)
         mask0, mask1 = batch0.attention_mask, batch1.attention_mask
         layer: Any  # of kornia, untyped
         for layer in self.transformers:
@@ -135,23 +158,30 @@ class LightGlueNetwork(LightGlue):
             x0, x1 = layer.cross_attn(x0, x1, mask0, mask1)
         # Sums of two log-softmaxes lie close together; bfloat16 would make ties of them.
         with torch.autocast(x0.device.type, enabled=False):
-            return self._assign(x0.float(), x1.float(), batch0.is_real, batch1.is_real)
+            scores = self.scores(-1, x0.float(), x1.float(), batch0.is_real, batch1.is_real)
+            log_assignment: torch.Tensor = sigmoid_log_double_softmax(*scores)
+            return log_assignment
 
-    def _assign(
-        self, x0: torch.Tensor, x1: torch.Tensor, is_real0: torch.Tensor | None, is_real1: torch.Tensor | None
-    ) -> torch.Tensor:
-        """The log of similarity under both soft-maxes, times both keypoints' matchability (Eq. 8)."""
-        head: Any = self.log_assignment[-1]
+    def scores(
+        self,
+        number: int,
+        x0: torch.Tensor,
+        x1: torch.Tensor,
+        is_real0: torch.Tensor | None,
+        is_real1: torch.Tensor | None,
+    ) -> Scores:
+        """What the head of a layer says of states [B, M, D] and [B, N, D] after it.
+
+        The assignment is the similarity under both soft-maxes, times both keypoints' matchability (Eq. 8).
+        """
+        head: Any = self.log_assignment[number]
         similarity = head.final_proj(x0) @ head.final_proj(x1).transpose(1, 2) / math.sqrt(self.conf.descriptor_dim)
         for is_real, axis in ((is_real0, 2), (is_real1, 1)):
             if is_real is not None:  # a finite number: a row of padding alone would else be no number at all
                 similarity = similarity.masked_fill(~is_real.unsqueeze(axis), _NEVER)
-        log_assignment: torch.Tensor = sigmoid_log_double_softmax(
-            similarity, head.matchability(x0), head.matchability(x1)
-        )
-        return log_assignment
+        return Scores(similarity, head.matchability(x0), head.matchability(x1))
 
-    def _encode(self, positions: torch.Tensor) -> torch.Tensor:
+    def encode(self, positions: torch.Tensor) -> torch.Tensor:
         """Rotary encoding (Sec. 3.1), the angle in float32: half precision knows a position to some ten pixels."""
         kind = positions.device.type
         with torch.autocast(kind, enabled=False):

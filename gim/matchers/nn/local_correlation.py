@@ -1,8 +1,9 @@
 """Similarity of a feature to those around the place it is thought to match, without the memory this usually takes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 _CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 29}  # of gathered features: on a CPU what its caches hold
 # A matrix product over all places costs less than gathering features up to this many times as many dot products.
@@ -13,7 +14,8 @@ def local_correlation(query: torch.Tensor, support: torch.Tensor, flow: torch.Te
     """Dot products of each query feature with a window of support features, bilinearly sampled around its match.
 
     The windows' steps are whole cells, so all samples of one window have the same fractional part: the products are
-    taken with the features at whole cells and interpolated afterwards, a quarter of the work.
+    taken with the features at whole cells and interpolated afterwards, a quarter of the work. In training, what was
+    gathered for one part of the queries is gathered again on the way back, so that it is never held for all.
 
     Args:
         query: [B, C, h, w].
@@ -40,20 +42,35 @@ def local_correlation(query: torch.Tensor, support: torch.Tensor, flow: torch.Te
 
     queries = query.movedim(1, 3).reshape(-1, channels)
     per_image = len(queries) // batch
-    products = queries.new_empty(len(queries), side * side, dtype=torch.float32)
+    products: list[torch.Tensor] = []
     is_small = rows * columns < _GATHER_COST * side * side
     for index in range(batch):
         cells = padded[index].reshape(-1, channels)
         taken = rows * columns if is_small else side * side * channels
         for part in _chunks(per_image, taken * cells.element_size(), flow.device, index * per_image):
-            at = start[part, None] + window
-            if is_small:
-                products[part] = (queries[part] @ cells.T).gather(1, at).float()
-            else:
-                products[part] = torch.bmm(cells[at], queries[part, :, None])[..., 0].float()
-    products /= channels**0.5
-    blended = _interpolated(products.view(-1, side, side), fraction[:, 0], fraction[:, 1])
+            multiply = _by_all_places if is_small else _by_gathering
+            products.append(_forgetful(multiply, queries[part], cells, start[part, None] + window))
+    windows = (torch.cat(products) / channels**0.5).view(-1, side, side)
+    blended = _interpolated(windows, fraction[:, 0], fraction[:, 1])
     return blended.view(batch, *query.shape[2:], -1).movedim(3, 1)
+
+
+def _by_all_places(queries: torch.Tensor, cells: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """Products of queries [N, C] with cells [M, C] at indices [N, K], float32 [N, K], of products with all cells."""
+    return (queries @ cells.T).gather(1, at).float()
+
+
+def _by_gathering(queries: torch.Tensor, cells: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """The same of these cells alone."""
+    return torch.bmm(cells[at], queries[:, :, None])[..., 0].float()
+
+
+def _forgetful(function: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> torch.Tensor:
+    """A function's result; with gradients, what it made on the way is made again when they are asked for."""
+    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)):
+        return function(*tensors)
+    result: torch.Tensor = checkpoint(function, *tensors, use_reentrant=False, preserve_rng_state=False)
+    return result
 
 
 def _chunks(count: int, item_bytes: int, device: torch.device, start: int) -> Iterator[slice]:

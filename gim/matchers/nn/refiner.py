@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import nn
@@ -10,11 +10,23 @@ from torch.nn import functional
 
 from gim.matchers.nn.fusion import fuse_normalisation, product
 from gim.matchers.nn.local_correlation import local_correlation
-from gim.matchers.nn.pyramid import PairPyramid
 
-_NUM_HIDDEN_BLOCKS = 8
 _KERNEL_SIZE = 5
 _STEP = 4  # refinements are predicted in quarters of the scale's stride, so that they start small
+
+
+class PairMaps(Protocol):
+    """The maps of pairs of images: `gim.matchers.nn.pyramid.PairPyramid`, or what training makes of a batch."""
+
+    @property
+    def size(self) -> Sequence[int]:
+        """(height, width) of the images the network saw."""
+
+    def features(self, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Maps of the images the warps start from and of those they lead to, each [B, C, h, w]."""
+
+    def posteriors(self, scale: int) -> torch.Tensor:
+        """Solved Gaussian processes of the images the warps lead to, [B, n, D]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,7 @@ class ConvRefiner(nn.Module):
         radius: of the window of similarities, in cells; 0 = none.
         widening: hidden channels per channel of the input.
         certainty_first: whether the certainty is the output's first channel, as in DKM, or its last.
+        num_blocks: hidden blocks.
     """
 
     def __init__(
@@ -60,6 +73,7 @@ class ConvRefiner(nn.Module):
         radius: int = 0,
         widening: int = 1,
         certainty_first: bool = False,
+        num_blocks: int = 8,
     ) -> None:
         super().__init__()
         self.radius = radius
@@ -68,7 +82,7 @@ class ConvRefiner(nn.Module):
         channels = 2 * feature_channels + embedding_channels + window
         hidden = channels * widening
         self.block1 = _block(channels, hidden)
-        self.hidden_blocks = nn.Sequential(*(_block(hidden, hidden) for _ in range(_NUM_HIDDEN_BLOCKS)))
+        self.hidden_blocks = nn.Sequential(*(_block(hidden, hidden) for _ in range(num_blocks)))
         self.out_conv = nn.Conv2d(hidden, 3, 1)
         self.disp_emb = nn.Conv2d(2, embedding_channels, 1)
 
@@ -104,20 +118,22 @@ class ConvRefiner(nn.Module):
 
     def _input(self, query: torch.Tensor, support: torch.Tensor, flow: torch.Tensor, gain: float) -> torch.Tensor:
         """Everything the convolutions see, [B, channels, h, w]."""
+        # As the authors train it: no gradient goes through what is seen at the targets, nor through where they are.
+        support, places = support.detach(), flow.detach()
         # Positions in half precision would be off by cells: sampling is done in float32, whatever the features are.
         with torch.autocast(flow.device.type, enabled=False):
-            targets = functional.grid_sample(support.float(), flow.movedim(1, 3), align_corners=False)
+            targets = functional.grid_sample(support.float(), places.movedim(1, 3), align_corners=False)
             displacement = gain * (flow - texture_grid(flow.shape[-2:], flow.device))
             parts = [query, targets, self.disp_emb(displacement)]
             if self.radius:
-                parts.append(local_correlation(query, support, flow, self.radius))
+                parts.append(local_correlation(query, support, places, self.radius))
         # Channels last: the convolutions of single channels take a third of the time, on a CPU.
         alike = [part.to(query.dtype).contiguous(memory_format=torch.channels_last) for part in parts]
         return torch.cat(alike, dim=1)
 
 
 def refined(
-    refiners: nn.ModuleDict, pairs: PairPyramid, start: WarpEstimate, scales: Sequence[int], gain: float = 1.0
+    refiners: nn.ModuleDict, pairs: PairMaps, start: WarpEstimate, scales: Sequence[int], gain: float = 1.0
 ) -> Iterator[WarpEstimate]:
     """Refine an estimate scale by scale, coarse to fine; what is found at each scale, in turn.
 

@@ -5,6 +5,7 @@ Module names are those of the published weights; those of DINOv2 come in a file 
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -13,30 +14,44 @@ from kornia.feature.dedode.transformer.dinov2 import DinoVisionTransformer
 from kornia.feature.dedode.transformer.layers.block import Block
 from torch import nn
 from torch.nn import functional
-from torchvision.models import vgg19_bn
+from torchvision.models.vgg import make_layers
 
 from gim.matchers.nn.fusion import fuse_normalisation
 from gim.matchers.nn.gaussian_process import GaussianProcess
-from gim.matchers.nn.pyramid import PairPyramid, Pyramid
-from gim.matchers.nn.refiner import ConvRefiner, WarpEstimate, refined, texture_grid
+from gim.matchers.nn.pyramid import Pyramid
+from gim.matchers.nn.refiner import ConvRefiner, PairMaps, WarpEstimate, refined, texture_grid
 
 PATCH_PX = 14  # of DINOv2: sides of the first pass are multiples of it
-_COARSE_SCALE = 16  # what the weights call DINOv2's grid, whose stride is 14
-_FINE_SCALES = (8, 4, 2, 1)
-_DINOV2_CHANNELS = 1024
-_TOKEN_CHANNELS = 512  # of the image, and as many of the Gaussian process
-_ANCHORS_PER_SIDE = 64  # the other image is cut into 64 x 64 places, which are told apart as classes
-_NUM_BLOCKS, _NUM_HEADS = 5, 8
-_DISPLACEMENT_GAIN = 40 / 32  # of the first pass; grows with the image's side
+COARSE_SCALE = 16  # what the weights call DINOv2's grid, whose stride is 14
+FINE_SCALES = (8, 4, 2, 1)
+DISPLACEMENT_GAIN = 40 / 32  # of the first pass; grows with the image's side
+
+
+@dataclass(frozen=True, slots=True)
+class RomaSizes:
+    """How large the layers are. Published weights have the defaults; smaller ones are for trials."""
+
+    vgg: tuple[int, int, int, int] = (64, 128, 256, 512)  # channels at strides 1, 2, 4, 8
+    dinov2: int = 1024
+    tokens: int = 512  # of the image, and as many of the Gaussian process
+    anchors_per_side: int = 64  # the other image is cut into 64 x 64 places, which are told apart as classes
+    blocks: int = 5  # of the transformer
+    heads: int = 8
+    projected: tuple[int, int, int, int] = (512, 256, 64, 9)  # at strides 8, 4, 2, 1
+    displacements: tuple[int, int, int, int, int] = (128, 64, 32, 16, 6)  # embedded, at strides 16, 8, 4, 2, 1
+    refiner_blocks: int = 8
+
+
+_PUBLISHED = RomaSizes()
 
 
 class RoMa(nn.Module):
     """The network: what it computes of an image alone, and the warps of pairs of such images in two passes."""
 
-    def __init__(self) -> None:
+    def __init__(self, matcher: "RomaMatcher | None" = None, dinov2: Any = None) -> None:
         super().__init__()
-        self.matcher = RomaMatcher()
-        self.dinov2: Any = dinov2_vitl14()  # kornia gives it no types
+        self.matcher = RomaMatcher() if matcher is None else matcher
+        self.dinov2: Any = dinov2_vitl14() if dinov2 is None else dinov2  # kornia gives it no types
 
     def fuse(self) -> None:
         """Join layers once the weights are loaded: see gim.matchers.nn.fusion."""
@@ -56,9 +71,9 @@ class RoMa(nn.Module):
     def coarse_pyramid(self, images: torch.Tensor) -> Pyramid:
         """Maps for the first pass, of images [B, 3, H, W], RGB in [0, 1], sides multiples of 14."""
         pyramid = self.fine_pyramid(images)
-        coarse = self.matcher.decoder.project(self.patches(images), _COARSE_SCALE)
+        coarse = self.matcher.decoder.project(self.patches(images), COARSE_SCALE)
         solved = self.matcher.decoder.solve(coarse)
-        return Pyramid(pyramid.size, {_COARSE_SCALE: coarse, **pyramid.features}, {_COARSE_SCALE: solved})
+        return Pyramid(pyramid.size, {COARSE_SCALE: coarse, **pyramid.features}, {COARSE_SCALE: solved})
 
     def fine_pyramid(self, images: torch.Tensor) -> Pyramid:
         """Maps for the second pass, of the same images at its size."""
@@ -72,42 +87,45 @@ class RoMa(nn.Module):
         height, width = (side // PATCH_PX for side in images.shape[-2:])
         return tokens.mT.reshape(len(images), -1, height, width)
 
-    def first_pass(self, pairs: PairPyramid) -> Iterator[WarpEstimate]:
+    def first_pass(self, pairs: PairMaps) -> Iterator[WarpEstimate]:
         """Estimates at strides 16, 8, 4, 2 and 1, each better than the one before."""
         decoder = self.matcher.decoder
         logits, certainty = decoder.classify(pairs)
-        start = WarpEstimate(_COARSE_SCALE, position_of_class(logits), certainty)
-        return refined(decoder.conv_refiner, pairs, start, (_COARSE_SCALE, *_FINE_SCALES), _DISPLACEMENT_GAIN)
+        start = WarpEstimate(COARSE_SCALE, position_of_class(logits), certainty)
+        return refined(decoder.conv_refiner, pairs, start, (COARSE_SCALE, *FINE_SCALES), DISPLACEMENT_GAIN)
 
-    def second_pass(self, pairs: PairPyramid, start: WarpEstimate) -> Iterator[WarpEstimate]:
+    def second_pass(self, pairs: PairMaps, start: WarpEstimate) -> Iterator[WarpEstimate]:
         """Estimates at strides 8, 4, 2 and 1, from the last one of the first pass."""
         zoom = math.sqrt(math.prod(pairs.size) / math.prod(start.flow.shape[-2:]))
-        return refined(self.matcher.decoder.conv_refiner, pairs, start, _FINE_SCALES, _DISPLACEMENT_GAIN * zoom)
+        return refined(self.matcher.decoder.conv_refiner, pairs, start, FINE_SCALES, DISPLACEMENT_GAIN * zoom)
 
 
 class RomaMatcher(nn.Module):
     """All of RoMa but DINOv2: what its published files hold."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: RomaSizes = _PUBLISHED) -> None:
         super().__init__()
-        self.encoder = _Encoder()
-        self.decoder = _Decoder()
+        self.encoder = _Encoder(sizes)
+        self.decoder = _Decoder(sizes)
 
 
 class _Encoder(nn.Module):
     """The convolutional part of the encoder."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: RomaSizes) -> None:
         super().__init__()
-        self.cnn = _VGG19()
+        self.cnn = _VGG19(sizes)
 
 
 class _VGG19(nn.Module):
     """A VGG19 with batch normalisation (Simonyan and Zisserman, ICLR 2015), up to its fourth pooling."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: RomaSizes) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(vgg19_bn(weights=None).features[:40])
+        plan: list[str | int] = []
+        for channels, depth in zip(sizes.vgg, (2, 2, 4, 4), strict=True):
+            plan += [*([channels] * depth), "M"]
+        self.layers = nn.ModuleList(make_layers(plan, batch_norm=True))
 
     def forward(self, images: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
         """Maps at strides 1, 2, 4 and 8, of 64, 128, 256 and 512 channels, in turn: the first are large."""
@@ -116,7 +134,7 @@ class _VGG19(nn.Module):
             if isinstance(layer, nn.MaxPool2d):
                 yield scale, maps
                 scale *= 2
-            if scale > max(_FINE_SCALES):
+            if scale > max(FINE_SCALES):
                 return
             maps = layer(maps)
 
@@ -124,26 +142,21 @@ class _VGG19(nn.Module):
 class _Decoder(nn.Module):
     """Everything that sees two images, and what prepares each for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: RomaSizes) -> None:
         super().__init__()
-        self.embedding_decoder = _TransformerDecoder()
-        self.gps = nn.ModuleDict({"16": GaussianProcess(_TOKEN_CHANNELS)})
+        scales = [str(scale) for scale in (COARSE_SCALE, *FINE_SCALES)]
+        found, projected = (sizes.dinov2, *sizes.vgg[::-1]), (sizes.tokens, *sizes.projected)
+        self.embedding_decoder = _TransformerDecoder(sizes)
+        self.gps = nn.ModuleDict({scales[0]: GaussianProcess(sizes.tokens)})
         self.proj = nn.ModuleDict(
-            {
-                "16": _projection(_DINOV2_CHANNELS, _TOKEN_CHANNELS),
-                "8": _projection(512, 512),
-                "4": _projection(256, 256),
-                "2": _projection(128, 64),
-                "1": _projection(64, 9),
-            }
+            {scale: _projection(*channels) for scale, *channels in zip(scales, found, projected, strict=True)}
         )
         self.conv_refiner = nn.ModuleDict(
             {
-                "16": ConvRefiner(512, 128, radius=7),
-                "8": ConvRefiner(512, 64, radius=3),
-                "4": ConvRefiner(256, 32, radius=2),
-                "2": ConvRefiner(64, 16),
-                "1": ConvRefiner(9, 6),
+                scale: ConvRefiner(channels, embedded, radius=radius, num_blocks=sizes.refiner_blocks)
+                for scale, channels, embedded, radius in zip(
+                    scales, projected, sizes.displacements, (7, 3, 2, 0, 0), strict=True
+                )
             }
         )
 
@@ -153,23 +166,24 @@ class _Decoder(nn.Module):
 
     def solve(self, features: torch.Tensor) -> torch.Tensor:
         """What the Gaussian process needs of the images the warps lead to."""
-        return cast("GaussianProcess", self.gps[str(_COARSE_SCALE)]).solve(features)
+        return cast("GaussianProcess", self.gps[str(COARSE_SCALE)]).solve(features)
 
-    def classify(self, pairs: PairPyramid) -> tuple[torch.Tensor, torch.Tensor]:
+    def classify(self, pairs: PairMaps) -> tuple[torch.Tensor, torch.Tensor]:
         """Where in the other image each cell finds its match: logits [2 P, 4096, h, w], certainty [2 P, 1, h, w]."""
-        query, support = pairs.features(_COARSE_SCALE)
-        embedded = self.gps[str(_COARSE_SCALE)](query, support, pairs.posteriors(_COARSE_SCALE))
+        query, support = pairs.features(COARSE_SCALE)
+        embedded = self.gps[str(COARSE_SCALE)](query, support, pairs.posteriors(COARSE_SCALE))
         return cast("tuple[torch.Tensor, torch.Tensor]", self.embedding_decoder(embedded, query))
 
 
 class _TransformerDecoder(nn.Module):
     """From embedded positions and features to a probability over places (RoMa, Sec. 3.2), without position encoding."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: RomaSizes) -> None:
         super().__init__()
-        width = 2 * _TOKEN_CHANNELS
-        self.blocks = nn.Sequential(*(Block(width, _NUM_HEADS, attn_class=_Attention) for _ in range(_NUM_BLOCKS)))
-        self.to_out = nn.Linear(width, _ANCHORS_PER_SIDE**2 + 1)
+        width = 2 * sizes.tokens
+        blocks = (Block(width, sizes.heads, attn_class=_Attention) for _ in range(sizes.blocks))
+        self.blocks = nn.Sequential(*blocks)
+        self.to_out = nn.Linear(width, sizes.anchors_per_side**2 + 1)
 
     def forward(self, embedded: torch.Tensor, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         tokens = self.blocks(torch.cat([embedded, features], dim=1).flatten(2).mT)
@@ -201,12 +215,12 @@ def position_of_class(logits: torch.Tensor) -> torch.Tensor:
     an anchor counts twice: as in training.
 
     Args:
-        logits: float32 [B, 4096, h, w].
+        logits: float32 [B, 4096, h, w], or any other square's worth of anchors.
 
     Returns:
         float32 [B, 2, h, w], (x, y) in [-1, 1].
     """
-    side = _ANCHORS_PER_SIDE
+    side = math.isqrt(logits.shape[1])
     anchors = texture_grid((side, side), logits.device).flatten(1)
     steps = torch.tensor([-1, 0, 1, -side, side], device=logits.device).view(1, -1, 1, 1)
     indices = (logits.argmax(dim=1, keepdim=True) + steps).clamp(0, side**2 - 1)
@@ -225,7 +239,7 @@ def dinov2_vitl14() -> Any:
     return architecture(
         img_size=518,
         patch_size=PATCH_PX,
-        embed_dim=_DINOV2_CHANNELS,
+        embed_dim=_PUBLISHED.dinov2,
         depth=24,
         num_heads=16,
         init_values=1.0,

@@ -17,7 +17,7 @@ from tests.matcher_files.superpoint_lightglue import SETTINGS, lightglue_state, 
 torch = pytest.importorskip("torch")
 
 from gim.inference.device import running  # noqa: E402 - needs torch
-from gim.matchers.nn.lightglue import early_exit_keys, load_lightglue, normalised_positions  # noqa: E402
+from gim.matchers.nn.lightglue import early_exit_keys, layer_sizes, load_lightglue, normalised_positions  # noqa: E402
 
 CPU = torch.device("cpu")
 SIZE = (640, 480)
@@ -166,13 +166,22 @@ def test_layer_names_of_the_first_release_are_understood(state, lightglue):
     np.testing.assert_array_equal(match(ours, pair)[0][1], match(lightglue, pair)[0][1])
 
 
+def test_layers_width_and_heads_are_told_from_the_file():
+    for sizes in ({"descriptor_dim": 96, "n_layers": 3, "num_heads": 1}, {"descriptor_dim": 64, "num_heads": 2}):
+        state = lightglue_state(input_dim=64, **sizes)
+        assert layer_sizes(state) == {"n_layers": 9} | sizes
+        assert loaded(state, input_dim=64).network.conf.num_heads == sizes["num_heads"]
+    assert layer_sizes({"conv1a.weight": torch.zeros(1)}) == {"n_layers": 1, "descriptor_dim": 256, "num_heads": 4}
+    with pytest.raises(InvalidInput, match="input_proj"):
+        loaded(state)  # of other descriptors
+
+
 def test_smaller_networks_may_lack_what_only_early_stopping_needs():
-    architecture = {"input_dim": 64, "descriptor_dim": 96, "n_layers": 3, "num_heads": 1}
-    small = lightglue_state(**architecture)
+    small = lightglue_state(input_dim=64, descriptor_dim=96, n_layers=3, num_heads=1)
     unused = early_exit_keys(3)
     assert set(unused) < set(small)
     kept = {key: tensor for key, tensor in small.items() if key not in unused}
-    ours = loaded(kept, may_miss=unused, **architecture)
+    ours = loaded(kept, may_miss=unused, input_dim=64)
     rng = np.random.default_rng(0)
     features = Features(
         rng.uniform(0, 400, (30, 2)).astype(np.float32), rng.normal(size=(30, 64)).astype(np.float32), None, SIZE
@@ -180,7 +189,7 @@ def test_smaller_networks_may_lack_what_only_early_stopping_needs():
     ((matches, _),) = match(ours, (features, features))
     np.testing.assert_array_equal(matches[:, 0], matches[:, 1])
     with pytest.raises(InvalidInput, match=r"log_assignment\.0"):
-        loaded(kept, **architecture)
+        loaded(kept, input_dim=64)
 
 
 # --- the matcher ------------------------------------------------------------------------------------------------------
