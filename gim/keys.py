@@ -238,9 +238,14 @@ def everything_of(video_id: str) -> tuple[str, ...]:
 # --- deployed matchers, datasets, checkpoints, reports ----------------------------------------------------------------
 
 
+def matcher_name(name: str) -> str:
+    """A matcher's name as ids have it: what settings call it, as `vismatch:<model>` or `run:<id>@<step>`, is no key."""
+    return name.replace(":", "-").replace("@", "=")
+
+
 def deployed_matcher(name: str) -> str:
     """`DeployedMatcher` as JSON: under which id the matcher that is deployed now stores its labels."""
-    return validate_key(f"matchers/{name.replace(':', '-')}.json")  # of a bridge: `vismatch:name`
+    return validate_key(f"matchers/{matcher_name(name)}.json")
 
 
 def datasets_prefix() -> str:
@@ -253,6 +258,11 @@ def dataset_manifest(dataset_id: str) -> str:
     return validate_key(f"{datasets_prefix()}{dataset_id}/manifest.json")
 
 
+def training_turn(job_id: str) -> str:
+    """`TrainingTurn` as JSON: what a trainer with these settings trained last, or is training."""
+    return validate_key(f"{datasets_prefix()}turns/{job_id}.json")
+
+
 def checkpoints_prefix(run_id: str = "") -> str:
     """All checkpoints, or those of one run of training."""
     return validate_prefix(f"checkpoints/{run_id}/") if run_id else "checkpoints/"
@@ -260,7 +270,72 @@ def checkpoints_prefix(run_id: str = "") -> str:
 
 def checkpoint_manifest(run_id: str, step: int) -> str:
     """What a checkpoint was made from, as JSON; written last."""
-    return f"{checkpoints_prefix(run_id)}{step:08d}/manifest.json"
+    return f"{checkpoint_prefix(run_id, step)}manifest.json"
+
+
+def checkpoint_prefix(run_id: str, step: int) -> str:
+    """Everything kept of one checkpoint."""
+    return f"{checkpoints_prefix(run_id)}{step:08d}/"
+
+
+def checkpoint_state(run_id: str, step: int, name: str) -> str:
+    """A file of what the run goes on from."""
+    return validate_key(f"{checkpoint_prefix(run_id, step)}state/{name}")
+
+
+def checkpoint_weights(run_id: str, step: int, name: str) -> str:
+    """A file of weights as matchers load it; `name` with its suffix."""
+    return validate_key(f"{checkpoint_prefix(run_id, step)}weights/{name}")
+
+
+def checkpoint_score(run_id: str, step: int) -> str:
+    """`CheckpointScore` as JSON; absent until the checkpoint has been judged."""
+    return f"{checkpoint_prefix(run_id, step)}score.json"
+
+
+def training_run(run_id: str) -> str:
+    """`RunRecord` as JSON: what a run of training is; written when it begins."""
+    return f"{checkpoints_prefix(run_id)}run.json"
+
+
+def model_card(run_id: str) -> str:
+    """What a finished run's weights are, how they are used and what may be done with them, Markdown."""
+    return f"{checkpoints_prefix(run_id)}MODEL_CARD.md"
+
+
+def data_card(run_id: str) -> str:
+    """What a finished run was trained on, Markdown."""
+    return f"{checkpoints_prefix(run_id)}DATA_CARD.md"
+
+
+def training_dump(run_id: str, step: int, rank: int) -> str:
+    """The micro-batches of a step whose loss or gradient was no number, as torch.save writes them."""
+    return f"{checkpoints_prefix(run_id)}bad/{step:08d}-{rank:04d}.pt"
+
+
+def training_dumps_prefix(run_id: str) -> str:
+    """The micro-batches of a run whose loss or gradient was no number."""
+    return f"{checkpoints_prefix(run_id)}bad/"
+
+
+def training_pictures_prefix(run_id: str) -> str:
+    """Pictures of a run's fixed pairs."""
+    return f"{checkpoints_prefix(run_id)}pictures/"
+
+
+def training_picture(run_id: str, step: int, number: int) -> str:
+    """What the weights of a step make of a fixed pair, JPEG."""
+    return f"{training_pictures_prefix(run_id)}{step:08d}/{number}.jpg"
+
+
+def training_logs_prefix(run_id: str) -> str:
+    """The curves of a run of training."""
+    return f"{checkpoints_prefix(run_id)}log/"
+
+
+def training_log(run_id: str, step: int) -> str:
+    """`LogChunk` as JSON: what was measured between two checkpoints, by the step of the second."""
+    return f"{training_logs_prefix(run_id)}{step:08d}.json"
 
 
 def benchmarks_prefix(benchmark: str = "") -> str:

@@ -302,6 +302,16 @@ class CheckpointFile:
 
 
 @dataclass(frozen=True, slots=True)
+class UsedWeights:
+    """A file of weights that had a part in others, or that they do not run without."""
+
+    role: str  # start, backbone, features, beside: see gim.training.publishing.ingredients
+    name: str  # of the catalogue, of a run, or of a file
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointManifest:
     """What a checkpoint is and what it was made from; its existence says that every file is stored."""
 
@@ -312,3 +322,13 @@ class CheckpointManifest:
     dataset_id: str = ""  # that it was trained on
     licence: str = ""  # of the weights; empty: nobody states it
     settings: dict[str, Any] = field(default_factory=dict)  # of the matcher, that the weights go with
+    state: list[CheckpointFile] = field(default_factory=list)  # what the run goes on from; empty: weights alone
+    weights: tuple[UsedWeights, ...] = ()  # of others, that these were made with
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointScore:
+    """How good a checkpoint is, by what the run that made it looks at: known only after the checkpoint is stored."""
+
+    step: int
+    value: float  # higher is better; comparable within one run
