@@ -69,6 +69,9 @@ def build(
             help="Leave out videos that show its images; a name in the store, or a folder of images. Repeatable.",
         ),
     ] = None,
+    ablation: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Of the paper's Table 2, repeatable; see docs/training.md.")
+    ] = None,
     store: StoreOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
@@ -83,7 +86,11 @@ def build(
 
     from gim.datasets.build import build_dataset
     from gim.runtime.opening import open_store
+    from gim.training.recipe_files import ablation_sets
 
+    changes = [text for named in ablation or () for text in ablation_sets(named)]
+    if other := [text for text in changes if not text.startswith("dataset.")]:
+        raise InvalidInput(f"--ablation: {other[0].partition('=')[0]} is of the run: `gim train --ablation`")
     given: dict[str, Any] = {
         "name": name,
         "recipes": tuple(recipe or ()) or None,
@@ -96,7 +103,7 @@ def build(
         "posed_only": posed_only,
         "keep_clear_of": tuple(keep_clear_of or ()) or None,
     }
-    settings = load_settings(sets, config, store=store)
+    settings = load_settings([*changes, *(sets or ())], config, store=store)
     chosen = replace(settings.dataset, **{field: value for field, value in given.items() if value is not None})
     with closing(open_store(settings)) as opened:
         built = build_dataset(opened, chosen)

@@ -15,6 +15,7 @@ from typing import Literal
 
 from gim import codecs, keys
 from gim.datasets.config import DatasetConfig
+from gim.datasets.limits import described, hours_of, is_labelled_by, within_hours
 from gim.datasets.manifest import (
     DatasetManifest,
     DatasetShard,
@@ -45,6 +46,7 @@ class BuiltDataset:
 class _Taken:
     video: DatasetVideo
     teachers: tuple[Teacher, ...]
+    hours: float  # of film; 0 where nobody asks
 
 
 class _LeftOut(Exception):
@@ -91,6 +93,7 @@ def plan_dataset(store: Store, config: DatasetConfig) -> DatasetManifest:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="dataset") as executor:
         found = list(executor.map(lambda result: _consider(store, config, conditions, *result), chosen))
     found, clear_of = _without_leaks(store, config, found)
+    found = _within_hours(config, found)
     taken = [item for item in found if isinstance(item, _Taken)]
     videos = [item.video for item in taken]
     teachers = {codecs.to_json(teacher): teacher for item in taken for teacher in item.teachers}
@@ -153,6 +156,20 @@ def _without_leaks(
     ], search.benchmark_ids
 
 
+def _within_hours(config: DatasetConfig, found: list["_Taken | ExcludedVideo"]) -> list["_Taken | ExcludedVideo"]:
+    """What was found, without the videos that are beyond `max_hours`."""
+    if not config.max_hours:
+        return found
+    hours = {item.video.video_id: item.hours for item in found if isinstance(item, _Taken)}
+    chosen = within_hours(hours, config.max_hours, config.held_out_seed)
+    return [
+        ExcludedVideo(item.video.video_id, item.video.recipe_id, "hours", f"beyond {config.max_hours:g} hours of film")
+        if isinstance(item, _Taken) and item.video.video_id not in chosen
+        else item
+        for item in found
+    ]
+
+
 def _chosen_results(store: Store, config: DatasetConfig) -> list[tuple[str, str]]:
     """The (video id, recipe id) to consider, by video; no recipe id: the video has none of those asked for."""
     recipes: dict[str, list[str]] = {}
@@ -166,6 +183,11 @@ def _chosen_results(store: Store, config: DatasetConfig) -> list[tuple[str, str]
             raise InvalidInput(f"{video_id} has no finished result in this store; see `gim ls`")
     # A purged video is not even named: nothing of it is to be found but the record of its purge.
     there = [video_id for video_id in wanted if not store.exists(keys.purge_mark(video_id))]
+    if config.matchers:
+        recipes = {
+            video_id: [name for name in recipes[video_id] if is_labelled_by(store, video_id, name, config.matchers)]
+            for video_id in there
+        }
     return [(video_id, _recipe_of(video_id, sorted(recipes[video_id]), config.recipes)) for video_id in there]
 
 
@@ -189,7 +211,7 @@ def _consider(
     """What one video brings, or why it stays out."""
     try:
         if not recipe_id:
-            raise _LeftOut("recipe", f"has no result of {', '.join(config.recipes)}")
+            raise _LeftOut("recipe", described(config.recipes, config.matchers))
         return _take(store, config, conditions, video_id, recipe_id)
     except _LeftOut as left_out:
         reason, detail = left_out.args
@@ -234,6 +256,7 @@ def _take(
             shards=shards,
         ),
         result.teachers,
+        hours_of(store, video_id, result.sampling_id) if config.max_hours else 0.0,
     )
 
 

@@ -12,6 +12,8 @@ class DatasetConfig:
     recipes: tuple[
         str, ...
     ] = ()  # names or ids, the preferred one first; of a video one result is taken; empty: its only
+    matchers: tuple[str, ...] = ()  # only results whose labels are by these, all of them and no others; empty: any
+    max_hours: float = 0.0  # of film, drawn by a hash of the videos' ids; 0: all there is
     videos: tuple[str, ...] = ()  # ids; empty: all that have a result
     where: tuple[str, ...] = ()  # conditions on a pair's quality, as in coverage>=0.2; all must hold
     permissive_only: bool = False  # leave out what a matcher or segmenter for research only had a part in

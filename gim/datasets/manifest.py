@@ -48,7 +48,7 @@ class ExcludedVideo:
 
     video_id: str
     recipe_id: str  # empty: it has none of the recipes asked for
-    reason: Literal["recipe", "no_pairs", "no_meta", "licence", "conditions", "damaged", "leak"]
+    reason: Literal["recipe", "no_pairs", "no_meta", "licence", "conditions", "damaged", "leak", "hours"]
     detail: str
 
 
