@@ -93,6 +93,14 @@ bench-matchers: .venv/.dev  ## score and time the matchers; writes bench/results
 bench-eval: .venv/.dev  ## time the evaluator: metrics of all ZEB, poses beside a plain loop; writes bench/results
 	@$(BIN)/python -m bench evaluation $(ARGS)
 
+.PHONY: bench-training
+bench-training: .venv/.dev  ## time the recipe tiny: pairs a second, waiting for data, parts of a step; writes bench/results
+	@$(BIN)/python -m bench training $(ARGS)
+
+.PHONY: experiment-video-labels
+experiment-video-labels: .venv/.dev  ## train with and without video labels and propagation (hours); ARGS=--pairs N --seeds N
+	@$(BIN)/python -m bench.video_labels $(ARGS)
+
 .PHONY: bench-services
 bench-services: .venv/.dev  ## measure the pipeline over Kafka, MinIO and gRPC against the embedded one; writes bench/results
 	@$(BIN)/python -m infra install kafka minio ghz

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import accuracy, evaluation, matchers, quality, run, scale, services
+from bench import accuracy, evaluation, matchers, quality, run, scale, services, training
 from bench.findings import Findings, say
 from bench.machine import machine_facts
 from bench.processes import ROOT, hold_to_cores
@@ -24,6 +24,7 @@ BENCHES: dict[str, Callable[[Workspace, list[str]], Findings]] = {
     "matchers": matchers.measure,
     "evaluation": evaluation.measure,
     "services": services.measure,
+    "training": training.measure,
 }
 PARTS = {
     "run": run.PARTS,
@@ -33,6 +34,7 @@ PARTS = {
     "matchers": matchers.PARTS,
     "evaluation": evaluation.PARTS,
     "services": services.PARTS,
+    "training": training.PARTS,
 }
 
 

@@ -25,6 +25,8 @@ from gim.evaluation.config import EvaluationConfig
 from gim.inference.config import InferenceConfig
 from gim.labels.config import PairingConfig, PropagationConfig, Recipe
 from gim.rpc.config import RpcConfig
+from gim.training.config import TrainingConfig
+from gim.training.recipe_files import read_training_recipe
 from gim.video.config import (
     DecodeLimits,
     MotionConfig,
@@ -83,6 +85,15 @@ class ServiceConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class TrainerConfig:
+    """What the trainer service does beside what `dataset` and `train` say."""
+
+    dataset_only: bool = False  # make the dataset and end
+    start_from_last: bool = False  # once the data have changed: begin with the last run's weights, not with train.start
+    announce: Literal["kept", "each"] = "kept"  # to evaluators: what a finished run keeps; each checkpoint as it comes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
     """Every setting of the system. `load` merges the layers and checks; so does `check` after a change by `replace`."""
 
@@ -105,10 +116,12 @@ class Settings:
     pairing: PairingConfig = dataclasses.field(default_factory=PairingConfig)
     propagation: PropagationConfig = dataclasses.field(default_factory=PropagationConfig)
     dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
+    train: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     s3: S3Config = dataclasses.field(default_factory=S3Config)
     kafka: KafkaConfig = dataclasses.field(default_factory=KafkaConfig)
     service: ServiceConfig = dataclasses.field(default_factory=ServiceConfig)
+    trainer: TrainerConfig = dataclasses.field(default_factory=TrainerConfig)
     rpc: RpcConfig = dataclasses.field(default_factory=RpcConfig)
     telemetry: TelemetryConfig = dataclasses.field(default_factory=TelemetryConfig)
 
@@ -119,6 +132,7 @@ class Settings:
         config_file: Path | None = None,
         recipe: str | None = None,
         environ: Mapping[str, str] = os.environ,
+        training_recipe: str | None = None,
     ) -> "Settings":
         """Merge all layers into one checked tree.
 
@@ -127,18 +141,20 @@ class Settings:
             config_file: a TOML file with the same sections.
             recipe: name or path of a recipe; stronger than a `recipe` setting in any layer.
             environ: where `GIM_*` names are looked up.
+            training_recipe: name or path; stronger than a `train.recipe` setting in any layer.
 
         Raises:
             ConfigError: a name is unknown, a value malformed, or two settings contradict each other.
         """
         layers = [_file_layer(config_file), _environment_layer(environ), _sets_layer(sets)]
-        chosen = [value for layer in layers for path, _, value in layer if path == "recipe"]
-        recipe = recipe or (str(chosen[-1]) if chosen else "standard")
+        recipe = recipe or _chosen(layers, "recipe") or "standard"
+        training_recipe = training_recipe or _chosen(layers, "train.recipe") or "tiny"
         tree: dict[str, Any] = {}
-        for layer in [_recipe_layer(recipe), *layers]:
+        for layer in [_recipe_layer(recipe), _training_layer(training_recipe), *layers]:
             for path, origin, value in layer:
                 assign(tree, cls, path, value, origin)
             _settle_step(tree, layer)
+        assign(tree, cls, "train.recipe", training_recipe, "")
         settings = overlay(cls(), {**tree, "recipe": recipe})
         settings.check()
         return settings
@@ -162,6 +178,7 @@ class Settings:
         missing = sorted(set(self.required_matchers) - set(self.matchers))
         if missing:
             raise ConfigError(f"recipe {self.recipe} requires {', '.join(missing)}: add to --matchers")
+        self.train.check()
 
     def video_config(self) -> VideoConfig:
         """What shapes the sampled frames."""
@@ -181,6 +198,15 @@ def recipe_names() -> list[str]:
     """The recipes that come with the package."""
     folder = resources.files("gim") / "recipes"
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def _chosen(layers: Sequence[Sequence[_Entry]], setting: str) -> str:
+    """What the strongest layer says of a setting; empty: none says anything."""
+    return next((str(value) for layer in reversed(layers) for path, _, value in reversed(layer) if path == setting), "")
+
+
+def _training_layer(recipe: str) -> list[_Entry]:
+    return [(f"train.{path}", f"training recipe {recipe}", value) for path, value in read_training_recipe(recipe)]
 
 
 def _recipe_layer(recipe: str) -> list[_Entry]:

@@ -15,6 +15,7 @@ _PAIR_LOSSES = ("too_few_matches", "no_fit", "too_few_inliers")
 _START_LOSSES = (
     "shot_end", "missing_label", "too_few_links", "no_fit", "max_interval", "no_motion", "too_near", "too_few_kept",
 )  # fmt: skip
+_SAMPLE_LOSSES = ("too_few_labels", "too_little_overlap", "damaged")
 _STEPS = (
     "fetch", "decode", "analysis", "encode", "store", "masks", "features", "matching", "fitting", "zooming", "linking",
     "guided", "refining", "quality", "shards", "scoring",
@@ -177,6 +178,42 @@ METRICS = (
         "gauge",
         "Training step of the checkpoint that the last report of a run on a benchmark is of.",
         {"dataset": (), "method": (), "run_id": ()},
+    ),
+    # --- training; a run's first process tells
+    Metric(
+        "gim_trained_pairs_total",
+        "counter",
+        "Pairs that a run of training has seen, over all of its processes.",
+        {"run_id": ()},
+    ),
+    Metric("gim_training_step", "gauge", "Steps of the optimiser that a run has done.", {"run_id": ()}),
+    Metric(
+        "gim_training_skipped_pairs_total",
+        "counter",
+        "Pairs that gave no sample, by part of the mixture and reason; of the run's first process.",
+        {"run_id": (), "part": ("video", "homography"), "reason": _SAMPLE_LOSSES},
+    ),
+    Metric(
+        "gim_training_bad_steps_total",
+        "counter",
+        "Steps whose gradient was no number: they changed no weights, and their pairs are dumped.",
+        {"run_id": ()},
+    ),
+    Metric(
+        "gim_training_value",
+        "gauge",
+        "Last point of a curve of a run: loss, its terms by part, lr, gradient_norm, pairs_per_second, "
+        "data_wait_share, validation/loss, auc/BENCHMARK/5, and so on.",
+        {"run_id": (), "curve": ("loss",)},
+    ),
+    Metric(
+        "gim_training_checkpoint_step", "gauge", "Step of the last checkpoint of a run that is stored.", {"run_id": ()}
+    ),
+    Metric(
+        "gim_training_checkpoint_time_seconds",
+        "gauge",
+        "When it was stored, in seconds since 1970; its age is time() less that.",
+        {"run_id": ()},
     ),
     # --- store
     Metric(

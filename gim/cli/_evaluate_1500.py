@@ -71,8 +71,9 @@ def evaluate_megadepth1500(
     """Score a matcher on MegaDepth-1500: poses of photographs of two places. Goes on where it was stopped."""
     from gim.benchmarks.megadepth1500 import read_megadepth1500, scene_of
     from gim.evaluation.two_view_sizes import MEGADEPTH_SIZES
+    from gim.runtime.trained import with_run
 
-    settings = load_settings(sets, config, store=store, inference__device=device)
+    settings, matcher = with_run(load_settings(sets, config, store=store, inference__device=device), matcher)
     run = Run(settings, matcher, workers, shard, is_kept=True, as_json=as_json)
     benchmark = _Benchmark("megadepth1500", read_megadepth1500, scene_of, MEGADEPTH_SIZES)
     _score_poses(run, benchmark, folder, lists, protocol, size)
@@ -96,8 +97,9 @@ def evaluate_scannet1500(
     """Score a matcher on ScanNet-1500: poses of frames of 100 rooms. Goes on where it was stopped."""
     from gim.benchmarks.scannet1500 import read_scannet1500, scene_of
     from gim.evaluation.two_view_sizes import SCANNET_SIZES
+    from gim.runtime.trained import with_run
 
-    settings = load_settings(sets, config, store=store, inference__device=device)
+    settings, matcher = with_run(load_settings(sets, config, store=store, inference__device=device), matcher)
     run = Run(settings, matcher, workers, shard, is_kept=True, as_json=as_json)
     benchmark = _Benchmark("scannet1500", read_scannet1500, scene_of, SCANNET_SIZES)
     _score_poses(run, benchmark, folder, lists, protocol, size)

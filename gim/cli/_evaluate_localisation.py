@@ -74,9 +74,10 @@ def evaluate_aachen(
     """Localise the queries of Aachen Day-Night v1.1 and write the submission. Goes on where it was stopped."""
     from gim.localisation.aachen import Aachen, localise_aachen
     from gim.localisation.config import AACHEN
+    from gim.runtime.trained import with_run
 
     started = time.monotonic()
-    settings = load_settings(sets, config, inference__device=device)
+    settings, matcher = with_run(load_settings(sets, config, inference__device=device), matcher)
     numbers = _given(AACHEN, max_side_px=max_side, covisible=covisible, clusters=clusters)
     dataset = Aachen.read(folder, retrieval)
     known = dataset.truth(truth)
@@ -101,9 +102,10 @@ def evaluate_inloc(
     """Localise the queries of InLoc and write the submission. Goes on where it was stopped."""
     from gim.localisation.config import INLOC
     from gim.localisation.inloc import InLoc, localise_inloc
+    from gim.runtime.trained import with_run
 
     started = time.monotonic()
-    settings = load_settings(sets, config, inference__device=device)
+    settings, matcher = with_run(load_settings(sets, config, inference__device=device), matcher)
     numbers = _given(INLOC, max_side_px=max_side)
     dataset = InLoc.read(folder, retrieval)
     known = dataset.truth(truth)

@@ -66,8 +66,9 @@ def evaluate_homography(
 ) -> None:
     """Score a matcher on a list of homographies beside their images. Leaves nothing without `--store`."""
     from gim.benchmarks.homography_pairs import read_homography_pairs
+    from gim.runtime.trained import with_run
 
-    settings = load_settings(sets, config, store=store, inference__device=device)
+    settings, matcher = with_run(load_settings(sets, config, store=store, inference__device=device), matcher)
     run = Run(settings, matcher, workers, shard, is_kept=store is not None, as_json=as_json)
     pairs = read_homography_pairs(pairs_file)
     _score_planes(run, "homography", pairs_file.absolute().parent, pairs, protocol, size)
@@ -95,10 +96,11 @@ def evaluate_hpatches(
     """Score a matcher on HPatches: homographies of 52 sequences of changing light and 56 of changing viewpoint."""
     from gim.benchmarks.hpatches import read_hpatches
     from gim.errors import ConfigError
+    from gim.runtime.trained import with_run
 
     if all_sequences and exclude:
         raise ConfigError("--all and --exclude contradict each other; give one")
-    settings = load_settings(sets, config, store=store, inference__device=device)
+    settings, matcher = with_run(load_settings(sets, config, store=store, inference__device=device), matcher)
     run = Run(settings, matcher, workers, shard, is_kept=True, as_json=as_json)
     pairs = read_hpatches(folder, excluded=() if all_sequences else exclude or None)
     _score_planes(run, "hpatches", folder, pairs, protocol, size)
@@ -125,8 +127,9 @@ def evaluate_wxbs(
     from gim.evaluation.image_size import SizeRule
     from gim.evaluation.views import folder_views
     from gim.evaluation.wxbs_scorer import fundamental_protocol_named, recall_scorer, score_recalls
+    from gim.runtime.trained import with_run
 
-    settings = load_settings(sets, config, store=store, inference__device=device)
+    settings, matcher = with_run(load_settings(sets, config, store=store, inference__device=device), matcher)
     run = Run(settings, matcher, workers, shard, is_kept=True, as_json=as_json)
     chosen = fundamental_protocol_named(protocol)
     pairs = read_wxbs(folder, subset)

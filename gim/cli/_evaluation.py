@@ -90,10 +90,12 @@ def judge(
     from gim.evaluation.passes import Shard
     from gim.matchers.registry import weight_names
     from gim.runtime.evaluating import LocalEvaluator
+    from gim.runtime.trained import with_run
 
     if shard and not is_kept:
         raise InvalidInput("--shard: the shards meet in a store; name one with --store")
     part = Shard.parse(shard) if shard else None
+    settings, matcher = with_run(settings, matcher)
     fetch_weights(weight_names(matcher, settings.matcher.get(matcher)), settings.weights, plain_lines=not quiet)
     with ExitStack() as held:
         if not is_kept:

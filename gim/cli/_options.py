@@ -22,7 +22,9 @@ RecipeOption = Annotated[
     str | None,
     typer.Option("--recipe", help="Name or TOML file; see `gim ls recipes`.", metavar="NAME", show_default="standard"),
 ]
-MatcherOption = Annotated[str, typer.Option("--matcher", help="See `gim ls matchers`.", metavar="NAME")]
+MatcherOption = Annotated[
+    str, typer.Option("--matcher", help="See `gim ls matchers`; or run:ID, see `gim ls runs`.", metavar="NAME")
+]
 MatchersOption = Annotated[
     str | None,
     typer.Option("--matchers", help="Matchers, joined by commas.", metavar="A,B", show_default="rootsift"),
@@ -39,7 +41,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 
 def load_settings(
-    sets: Sequence[str] | None, config: Path | None = None, recipe: str | None = None, **flags: object
+    sets: Sequence[str] | None,
+    config: Path | None = None,
+    recipe: str | None = None,
+    *,
+    training_recipe: str | None = None,
+    **flags: object,
 ) -> Settings:
     """The settings of one command line; a flag (`store=...`, `run__jobs=...`) is the strongest layer.
 
@@ -47,7 +54,7 @@ def load_settings(
         ConfigError: see `Settings.load`.
     """
     given = [f"{name.replace('__', '.')}={value}" for name, value in flags.items() if value is not None]
-    return Settings.load([*(sets or ()), *given], config, recipe)
+    return Settings.load([*(sets or ()), *given], config, recipe, training_recipe=training_recipe)
 
 
 def check_report_path(path: Path | None) -> None:

@@ -55,7 +55,7 @@ def diagnose(
         "packages": _packages(),
         "clients": {name: _version(name) for name in _CLIENTS},
         "servers": _servers(settings, has_bucket=remote),
-        "matchers": _matchers(settings.matchers),
+        "matchers": _matchers(settings),
         "youtube": _youtube(),
     }
     problems = _problems(facts, settings.matchers, folder)
@@ -128,16 +128,19 @@ def _topics_fault(settings: "Settings") -> str:
     return f"topics are missing: {', '.join(missing)}; make them with `gim cluster init`" if missing else ""
 
 
-def _matchers(wanted: tuple[str, ...]) -> dict[str, str]:
-    """Why each matcher cannot run here; empty for one that can. Of those behind bridges only what is wanted."""
-    from gim.errors import UnknownMatcher
-    from gim.matchers.registry import is_bridged, matcher_names, matcher_status
+def _matchers(settings: "Settings") -> dict[str, str]:
+    """Why each matcher cannot run here; empty for one that can. Of runs and bridges only what is wanted."""
+    from gim.matchers.registry import is_bridged, is_trained, matcher_names, matcher_status
+    from gim.runtime.trained import with_run
 
     found = {name: matcher_status(name) for name in matcher_names()}
-    for name in filter(is_bridged, wanted):
+    for name in settings.matchers:
+        if not is_bridged(name) and not is_trained(name):
+            continue
         try:
-            found[name] = matcher_status(name)
-        except UnknownMatcher as error:
+            looked_up, pinned = with_run(settings, name)
+            found[name] = matcher_status(pinned, looked_up.matcher.get(pinned))
+        except GimError as error:
             found[name] = str(error)
     return found
 

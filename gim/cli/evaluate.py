@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,6 +32,10 @@ from gim.cli._options import (
     load_settings,
 )
 
+if TYPE_CHECKING:
+    from gim.ports.store import Store
+
+_DEFAULT = "rootsift"
 _GROUPS = (
     _evaluate_zeb,
     _evaluate_1500,
@@ -74,9 +78,10 @@ def evaluate_pairs(
     from gim.evaluation.protocols import protocol_named
     from gim.evaluation.scores import score_results
     from gim.evaluation.views import folder_views
+    from gim.runtime.trained import with_run
 
     started = time.monotonic()
-    settings = load_settings(sets, config, store=store, inference__device=device)
+    settings, matcher = with_run(load_settings(sets, config, store=store, inference__device=device), matcher)
     chosen = protocol_named(protocol)
     name, pairs = pairs_file.absolute().parent.name, read_posed_pairs(pairs_file)
     names = [(pair.image0, pair.image1) for pair in pairs]
@@ -101,9 +106,12 @@ def evaluate_checkpoint(
     run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help="Names the reports.")],
     step: Annotated[int, typer.Argument(metavar="STEP", min=0)],
     *,
-    matcher: MatcherOption = "rootsift",
+    matcher: Annotated[
+        str | None, typer.Option(metavar="NAME", help="See `gim ls matchers`.", show_default="the run's, or rootsift")
+    ] = None,
     checkpoint: Annotated[
-        str, typer.Option(metavar="KEY", help="Of the weights in the store.  [default: the matcher's own weights]")
+        str,
+        typer.Option(metavar="KEY", help="Of the weights in the store.  [default: the run's, or the matcher's own]"),
     ] = "",
     benchmark: Annotated[
         list[str] | None, typer.Option(metavar="NAME_OR_ID", help="Repeatable; all of the store by default.")
@@ -129,9 +137,11 @@ def evaluate_checkpoint(
     from gim.wire.v1.events_pb2 import CheckpointReady
 
     settings = load_settings(sets, config, store=store, inference__device=device)
-    ready = CheckpointReady(run_id=run_id, step=step, matcher=matcher, checkpoint=checkpoint)
     started = time.monotonic()
     with closing(open_store(settings)) as opened, one_thread_each():
+        if matcher is None:
+            matcher, checkpoint = _stored(opened, run_id, step, checkpoint)
+        ready = CheckpointReady(run_id=run_id, step=step, matcher=matcher, checkpoint=checkpoint)
         with ThreadPoolExecutor(settings.run.threads or os.cpu_count() or 1) as executor:
             stage = EvaluateStage(
                 opened,
@@ -153,3 +163,15 @@ def evaluate_checkpoint(
     else:
         rows = [(report.benchmark, report.score, report.median_matches) for report in reports]
         print_pose_scores(rows, [f"{matcher}, protocol {reports[0].protocol.id}, {seconds:.1f} s"])
+
+
+def _stored(store: "Store", run_id: str, step: int, checkpoint: str) -> tuple[str, str]:
+    """The matcher and the weights of a run's checkpoint; where there is none, the default and what was asked for."""
+    from gim.errors import KeyMissing
+    from gim.training.checkpoints.listing import read_manifest
+
+    try:
+        manifest = read_manifest(store, run_id, step)
+    except KeyMissing:
+        return _DEFAULT, checkpoint
+    return manifest.matcher, checkpoint or next((file.key for file in manifest.files), "")

@@ -30,6 +30,7 @@ class Kind(StrEnum):
     segmenters = "segmenters"
     recipes = "recipes"
     protocols = "protocols"
+    runs = "runs"
     settings = "settings"
 
 
@@ -51,7 +52,7 @@ def list_things(
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List videos of a store, matchers, segmenters, recipes, protocols of evaluation, or all settings with values."""
+    """List videos or runs of a store, matchers, segmenters, recipes, protocols of evaluation, or all settings."""
     tls = {"rpc__ca_file": tls_ca, "rpc__cert_file": tls_cert, "rpc__key_file": tls_key}
     settings = load_settings(sets, config, recipe, store=store, **tls)
     if server and kind is not Kind.matchers:
@@ -63,6 +64,8 @@ def list_things(
         print_matchers(rows)
     elif kind is Kind.protocols:
         print_rows([{name: row[name] for name in _PROTOCOL_COLUMNS} for row in rows])
+    elif kind is Kind.runs:
+        print_rows([_run_in_words(row) for row in rows])
     elif kind is Kind.segmenters:
         print_rows([{name: _in_words(value) for name, value in row.items()} for row in rows])
     else:
@@ -109,15 +112,54 @@ def _in_words(value: str | list[str]) -> str:
 
 def _recipes(_: Settings) -> list[Row]:
     from gim.settings import recipe_names
+    from gim.training.recipe_files import ablations, training_recipe_names
 
     loaded = {name: Settings.load(recipe=name, environ={}) for name in recipe_names()}
-    return [{"recipe": name, "source": recipe.recipe_source} for name, recipe in loaded.items()]
+    rows = [{"recipe": name, "of": "labels", "source": recipe.recipe_source} for name, recipe in loaded.items()]
+    for name in training_recipe_names():
+        train = Settings.load(training_recipe=name, environ={}).train
+        rows.append({"recipe": name, "of": "training", "source": train.source})
+    for name, changes in ablations().items():
+        rows.append(
+            {"recipe": name, "of": "ablation", "source": ", ".join(f"{path}={value}" for path, value in changes)}
+        )
+    return rows
 
 
 def _protocols(_: Settings) -> list[Row]:
     from gim.evaluation.protocols import PROTOCOLS
 
     return [{"protocol": protocol.id, **asdict(protocol)} for protocol in PROTOCOLS]
+
+
+def _runs(settings: Settings) -> list[Row]:
+    from gim.runtime.opening import open_store
+    from gim.training.runs import runs_of
+
+    with closing(open_store(settings)) as store:
+        return [
+            {
+                "run": run.run_id,
+                "recipe": run.record.recipe if run.record else "",
+                "dataset": run.record.dataset_id if run.record else "",
+                "architecture": run.record.settings.get("architecture", "") if run.record else "",
+                "last": run.steps[-1] if run.steps else 0,
+                "steps": run.num_steps,
+                "checkpoints": list(run.steps),
+                "best": run.best,
+                "score": None if run.best is None else run.scores[run.best],
+                "matcher": f"run:{run.run_id}@{run.result}" if run.result else "",
+            }
+            for run in runs_of(store)
+        ]
+
+
+def _run_in_words(row: Row) -> Row:
+    """A run in a table: of its checkpoints the last and the best."""
+    done = f"{row['last']} of {row['steps']}" if row["steps"] is not None else str(row["last"])
+    best = "" if row["best"] is None else f"{row['best']} ({row['score']:.4g})"
+    shown = {name: row[name] for name in ("run", "recipe", "dataset", "architecture")}
+    return {**shown, "steps": done, "best (score)": best, "as a matcher": row["matcher"] or "not finished"}
 
 
 def _settings(settings: Settings) -> list[Row]:
@@ -136,5 +178,6 @@ _LISTERS: dict[Kind, Callable[[Settings], list[Row]]] = {
     Kind.segmenters: _segmenters,
     Kind.recipes: _recipes,
     Kind.protocols: _protocols,
+    Kind.runs: _runs,
     Kind.settings: _settings,
 }

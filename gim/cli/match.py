@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gim.cli._options import ConfigOption, DeviceOption, JsonOption, MaxMemoryOption, SetOption, load_settings
+from gim.cli._options import (
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    MaxMemoryOption,
+    SetOption,
+    StoreOption,
+    load_settings,
+)
 from gim.cli._rpc import CaOption, CertOption, KeyOption, ServerOption
 from gim.errors import InvalidInput, Unavailable
 from gim.records import BoolArray, Float32Array, Float64Array, Uint8Array
@@ -68,6 +76,7 @@ def match_images(
         str, typer.Option(help="Of camera 1; as --k0 where the sizes are equal.", metavar="FX,FY,CX,CY")
     ] = _ESTIMATED,
     npz: Annotated[Path | None, typer.Option(help="Correspondences, inliers and models.", metavar="FILE")] = None,
+    store: StoreOption = None,
     device: DeviceOption = None,
     max_memory: MaxMemoryOption = None,
     tls_ca: CaOption = None,
@@ -85,6 +94,7 @@ def match_images(
     settings = load_settings(
         sets,
         config,
+        store=store,
         inference__device=device,
         inference__max_memory_gib=max_memory,
         rpc__ca_file=tls_ca,
@@ -98,7 +108,7 @@ def match_images(
     from gim.photos.scene import cameras_of, reconstruct_photos
 
     if certainty:
-        _check_has_warp(matcher or _DEFAULT)
+        _check_has_warp(matcher or _DEFAULT, settings)
     photo0, photo1 = (read_photo(path, settings.limits.max_pixels) for path in (image0, image1))
     loaded: Any = None
     if server:
@@ -236,12 +246,14 @@ def _parsed_intrinsics(option: str, text: str) -> Float64Array | None:
         raise InvalidInput(f"{option}: {error}; or say {_ESTIMATED}") from error
 
 
-def _check_has_warp(name: str) -> None:
+def _check_has_warp(name: str, settings: "Settings") -> None:
     from gim.matchers.network import WarpMatcher
     from gim.matchers.registry import matcher_class
     from gim.photos.matching import names_with_warp
+    from gim.runtime.trained import with_run
 
-    if not issubclass(matcher_class(name), WarpMatcher):
+    settings, name = with_run(settings, name)
+    if not issubclass(matcher_class(name, settings.matcher.get(name)), WarpMatcher):
         others = ", ".join(names_with_warp()) or "none here, see `gim ls matchers`"
         raise InvalidInput(f"--certainty: matcher {name} gives no dense warp; matchers that do: {others}")
 

@@ -74,6 +74,7 @@ def run_sources(
     from gim.cli._progress import RunProgress
     from gim.runtime.opening import is_remote
     from gim.runtime.run import run_videos
+    from gim.runtime.trained import with_runs
     from gim.runtime.wiring import weight_names
 
     settings = load_settings(
@@ -92,6 +93,7 @@ def run_sources(
     if is_remote(settings):
         raise InvalidInput(f"store {settings.store}: a run works on a folder; `gim publish` asks a cluster for videos")
     check_report_path(report)
+    settings = with_runs(settings)
     fetch_weights(weight_names(settings), settings.weights, quiet=quiet, plain_lines=not as_json)
     with RunProgress(quiet=quiet, plain_lines=not as_json) as progress:
         result = run_videos(sources, settings, progress.update)

@@ -43,6 +43,7 @@ def serve_matchers(
     from gim.matchers.network import ModelResources
     from gim.matchers.registry import load_matcher, weight_names
     from gim.runtime.opening import open_store
+    from gim.runtime.trained import with_run
 
     try:
         from gim.rpc.server import serving
@@ -62,7 +63,8 @@ def serve_matchers(
         raise InvalidInput("--matcher: name one, or several joined by commas")
     resources = ModelResources(settings.inference, settings.weights)
     loaded = []
-    for name in names:
+    for asked in names:
+        settings, name = with_run(settings, asked)
         fetch_weights(weight_names(name, settings.matcher.get(name)), settings.weights)
         loaded.append(load_matcher(name, settings.matcher.get(name), resources))
 

@@ -65,7 +65,7 @@ def checkpoint_matcher(
     with ExitStack() as fetched:
         folder = Path(fetched.enter_context(TemporaryDirectory(prefix="gim-checkpoint-", dir=work_dir)))
         paths = {
-            _setting_of(kind, file): _fetched(store, file, folder, fetched, manifest.licence if manifest else "")
+            setting_of(kind, file): _fetched(store, file, folder, fetched, manifest.licence if manifest else "")
             for file in files
         }
         weights = {setting: str(path) for setting, path in paths.items()}
@@ -101,8 +101,12 @@ def read_checkpoint_manifest(store: Store, checkpoint: Checkpoint) -> Checkpoint
     return manifest
 
 
-def _setting_of(kind: type[NetworkMatcher], file: CheckpointFile) -> str:
-    """The setting of the matcher that names a file of weights."""
+def setting_of(kind: type[NetworkMatcher], file: CheckpointFile) -> str:
+    """The setting of the matcher that names a file of weights.
+
+    Raises:
+        InvalidInput: the matcher has several, and the file does not say which.
+    """
     fields = kind.weight_fields
     setting = file.setting or (fields[0] if len(fields) == 1 else "weights")
     if setting not in fields:
@@ -129,5 +133,5 @@ def _fetched(store: Store, file: CheckpointFile, folder: Path, held: ExitStack, 
 
 def _check_hashes(matcher: NetworkMatcher, files: Sequence[CheckpointFile]) -> None:
     for file in files:
-        if file.sha256 and matcher.files[_setting_of(type(matcher), file)].sha256 != file.sha256:
+        if file.sha256 and matcher.files[setting_of(type(matcher), file)].sha256 != file.sha256:
             raise CorruptObject(f"checkpoint {file.key} has changed: its SHA-256 is not that of its manifest")

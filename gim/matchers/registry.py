@@ -1,7 +1,8 @@
 """Finds and loads matchers by name: a file `gim/matchers/<name>.py` with exactly one Matcher class IS the registration.
 
 Imports only the file that is asked for, so that a matcher that needs torch costs nothing until it is used. A name
-`vismatch:<model>` leads over the bridge to the user's package of that name.
+`vismatch:<model>` leads over the bridge to the user's package of that name, `run:<id>@<step>` to weights that a run of
+training has made; its settings say to which matcher they belong.
 """
 
 import ast
@@ -16,7 +17,7 @@ from typing import Any, cast, get_type_hints
 
 from gim.errors import ConfigError, UnknownMatcher
 from gim.matchers.base import Matcher
-from gim.matchers.bridges import vismatch
+from gim.matchers.bridges import trained, vismatch
 from gim.matchers.network import ModelResources, NetworkMatcher
 from gim.python_parser import parse_source
 from gim.spelling import did_you_mean
@@ -36,12 +37,18 @@ def matcher_names() -> list[str]:
     return sorted(name for name in names if not name.startswith("_") and name not in _NOT_MATCHERS)
 
 
-def matcher_status(name: str) -> str:
+def matcher_status(name: str, config: Mapping[str, Any] | None = None) -> str:
     """Why a matcher cannot run here, in one line; empty when it can. Reads the file, imports nothing.
+
+    Args:
+        name: a file of `gim/matchers/`, or a name that leads over a bridge.
+        config: its own settings; only a run's weights need them.
 
     Raises:
         UnknownMatcher: there is no such file, or the package behind a bridge is here and has no such model.
     """
+    if is_trained(name):
+        return matcher_status(trained.matcher_behind(name, config))
     if is_bridged(name):
         if reason := vismatch.vismatch_status():
             return reason
@@ -60,28 +67,39 @@ def is_bridged(name: str) -> bool:
     return name.startswith(vismatch.PREFIX)
 
 
+def is_trained(name: str) -> bool:
+    """Whether a name stands for weights that a run of training has made."""
+    return name.startswith(trained.PREFIX)
+
+
 def bridged_names() -> list[str]:
     """Names of the matchers behind bridges, as many as the installed packages have."""
     return [f"{vismatch.PREFIX}{model}" for model in vismatch.vismatch_models()]
 
 
-def matcher_class(name: str) -> type[Matcher]:
+def matcher_class(name: str, config: Mapping[str, Any] | None = None) -> type[Matcher]:
     """The one Matcher class of the file `<name>.py`, or the one behind a bridge.
+
+    Args:
+        name: see `matcher_status`.
+        config: its own settings; only a run's weights need them.
 
     Raises:
         UnknownMatcher: no such file, its requirements are not installed, or it does not hold exactly one such class.
     """
-    if reason := matcher_status(name):
+    if reason := matcher_status(name, config):
         raise UnknownMatcher(f"matcher {name!r} cannot run here: {reason}")
-    return described_class(name)
+    return described_class(name, config)
 
 
-def described_class(name: str) -> type[Matcher]:
+def described_class(name: str, config: Mapping[str, Any] | None = None) -> type[Matcher]:
     """The class of a matcher that need not be able to run here: its file imports none of what it runs on.
 
     Raises:
         UnknownMatcher: no such file, it cannot be imported, or it does not hold exactly one such class.
     """
+    if is_trained(name):
+        return trained.trained_class(name, described_class(trained.matcher_behind(name, config)))
     if is_bridged(name):
         return vismatch.vismatch_class(name.removeprefix(vismatch.PREFIX))
     _check_name(name, matcher_names())
@@ -111,7 +129,7 @@ def load_matcher(
     """Build a matcher from its name and any settings that differ from its defaults.
 
     Args:
-        name: a file of `gim/matchers/`, or `vismatch:<model>`.
+        name: a file of `gim/matchers/`, `vismatch:<model>`, or `run:<id>@<step>` that has been looked up.
         config: its own settings, those that differ from the defaults.
         resources: weights and device, for matchers that are networks.
 
@@ -120,8 +138,8 @@ def load_matcher(
         ConfigError: a setting the matcher does not have, or a value it cannot take.
         InvalidInput, Unavailable, LicenceRefused: its weights; see `gim.weights.files.find_weights`.
     """
-    matcher = matcher_class(name)
-    checked = _validated_config(name, config_class(matcher), dict(config or {}))
+    matcher = matcher_class(name, config)
+    checked = _validated_config(name, config_class(matcher), _own(name, config))
     return matcher(checked, resources) if issubclass(matcher, NetworkMatcher) else matcher(checked)
 
 
@@ -131,7 +149,7 @@ def weight_names(name: str, config: Mapping[str, Any] | None = None) -> tuple[st
     Raises:
         UnknownMatcher, ConfigError: as for `load_matcher`.
     """
-    return weights_of(name, matcher_class(name), config)
+    return weights_of(name, matcher_class(name, config), config)
 
 
 def weights_of(name: str, matcher: type[Matcher], config: Mapping[str, Any] | None = None) -> tuple[str, ...]:
@@ -140,13 +158,17 @@ def weights_of(name: str, matcher: type[Matcher], config: Mapping[str, Any] | No
     Raises:
         ConfigError: as for `load_matcher`.
     """
-    checked = _validated_config(name, config_class(matcher), dict(config or {}))
+    checked = _validated_config(name, config_class(matcher), _own(name, config))
     return matcher.weight_names(checked) if issubclass(matcher, NetworkMatcher) else ()
 
 
 def config_class(matcher: type[Matcher]) -> type[Any]:
     """The configuration record of a matcher."""
     return cast("type[Any]", get_type_hints(matcher.__init__)["config"])
+
+
+def _own(name: str, config: Mapping[str, Any] | None) -> dict[str, Any]:
+    return trained.without_matcher(config) if is_trained(name) else dict(config or {})
 
 
 def _validated_config(name: str, config_type: type[Any], given: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The trainer service of today, a job that ends: it makes the dataset that its settings describe. It trains nothing."""
+"""The trainer service where it only makes the dataset that its settings describe (`trainer.dataset_only`)."""
 
 from collections import Counter
 from contextlib import closing
@@ -32,11 +32,12 @@ def run_dataset_job(settings: Settings, log: FilteringBoundLogger) -> int:
     except GimError as error:
         log.warning("dataset_failed", error=type(error).__name__, message=" ".join(str(error).split()))
         return error.exit_code
-    _write_log(log, built, config)
+    log_dataset(log, built, config)
     return 0
 
 
-def _write_log(log: FilteringBoundLogger, built: BuiltDataset, config: DatasetConfig) -> None:
+def log_dataset(log: FilteringBoundLogger, built: BuiltDataset, config: DatasetConfig) -> None:
+    """Say what came of a build: a line for every video left out, and one for the dataset."""
     manifest = built.manifest
     for video in manifest.excluded:
         log.info("video_left_out", video=video.video_id, recipe=video.recipe_id, reason=video.reason, why=video.detail)

@@ -147,7 +147,7 @@ _in_this_process: list[_Worker] = []  # of a process of the pool: its one worker
 
 def _start_worker(settings: Settings, matcher: str, threads: int, turns: "Queue[int]", leash: Connection) -> None:
     threading.Thread(target=_end_with, args=(leash,), name="leash", daemon=True).start()
-    kind = matcher_class(matcher)
+    kind = matcher_class(matcher, settings.matcher.get(matcher))
     own = _on_next_gpu(settings, turns.get()) if issubclass(kind, NetworkMatcher) else settings
     _in_this_process.append(_Worker(own, matcher, threads, ExitStack()))  # the process ends with it
 

@@ -17,6 +17,7 @@ from gim.runtime.chains import Chains
 from gim.runtime.embedded import RunReport
 from gim.runtime.journal import RunSnapshot, VideoActivity
 from gim.runtime.last_bells import work_off
+from gim.runtime.trained import with_runs
 from gim.runtime.wiring import load_matchers, matcher_ids
 from gim.settings import Settings
 from gim.video.sources.expand import SkippedSource, Source, expand_source
@@ -84,6 +85,7 @@ def run_videos(
     Raises:
         GimError: the settings or the store are at fault.
     """
+    settings = with_runs(settings)  # before any process begins: all work with the same checkpoints
     matchers = load_matchers(settings)
     names = dict(zip(matcher_ids(settings, matchers), settings.matchers, strict=True))  # looks for the segmenter too
     expanded = _Expanded(sources, settings)

@@ -20,6 +20,7 @@ from gim.runtime.logs import no_log
 from gim.runtime.pressure import Pressure
 from gim.runtime.scoreboard import Scoreboard
 from gim.runtime.threads import beating
+from gim.runtime.trained import check_pinned, with_runs
 from gim.runtime.wiring import guide_name, ingest_stage, load_matchers, load_segmenter, propagate_stage
 from gim.settings import Settings
 from gim.stages.base import Stage
@@ -57,6 +58,7 @@ class Work:
 
 def downloader(parts: Parts) -> Work:
     """Requested videos become frames and segments; held back while labelling lags or space runs short."""
+    check_pinned(parts.settings)
     pressure = Pressure(parts.settings, parts.store, parts.bus, parts.work_dir)
     stage = ingest_stage(parts.settings, parts.store, parts.telemetry, parts.threads, parts.work_dir)
     return Work([stage], pressure=pressure)
@@ -67,6 +69,7 @@ def matcher(parts: Parts) -> Work:
     from gim.rpc.server import serving  # noqa: PLC0415 - on use
 
     settings = parts.settings
+    check_pinned(settings)
     matchers = load_matchers(settings)
     segmenter = load_segmenter(settings)
     stages = [
@@ -90,6 +93,7 @@ def matcher(parts: Parts) -> Work:
 def propagator(parts: Parts) -> Work:
     """Base labels become long-baseline training pairs. Loads no network: the matchers say what they are called."""
     settings, store = parts.settings, parts.store
+    check_pinned(settings)
     stage = propagate_stage(
         settings,
         store,
@@ -125,7 +129,8 @@ def evaluator(parts: Parts) -> Work:
 
 def _guide(settings: Settings) -> SparseMatcher | None:
     """The matcher whose features guide re-matching, as `choose_guide` chooses it among loaded ones."""
-    name = guide_name(settings.matchers)
+    settings = with_runs(settings)
+    name = guide_name(settings)
     if name is None:
         return None
     loaded: Matcher = registry.load_matcher(

@@ -10,6 +10,7 @@ from gim.matchers.base import Matcher, SparseMatcher
 from gim.matchers.network import ModelResources
 from gim.ports.store import Store
 from gim.ports.telemetry import Telemetry
+from gim.runtime.trained import with_runs
 from gim.settings import Settings
 from gim.stages.base import Stage
 from gim.stages.ingest import IngestStage
@@ -25,6 +26,7 @@ def weight_names(settings: Settings) -> list[str]:
     Raises:
         UnknownMatcher, ConfigError: as for `load_matchers` and `load_segmenter`.
     """
+    settings = with_runs(settings)
     asked = [registry.weight_names(name, settings.matcher.get(name)) for name in settings.matchers]
     names = list(chain.from_iterable(asked))
     if settings.segmenter.name:
@@ -40,6 +42,7 @@ def load_matchers(settings: Settings) -> list[Matcher]:
         ConfigError: its settings are wrong.
         InvalidInput, Unavailable, LicenceRefused: its weights are damaged, not to be had, or not allowed.
     """
+    settings = with_runs(settings)
     resources = ModelResources(settings.inference, settings.weights)
     return [registry.load_matcher(name, settings.matcher.get(name), resources) for name in settings.matchers]
 
@@ -69,10 +72,11 @@ def choose_guide(matchers: Sequence[Matcher]) -> SparseMatcher | None:
     return min(sparse, key=lambda matcher: matcher.is_batched, default=None)
 
 
-def guide_name(names: Sequence[str]) -> str | None:
-    """The name of the matcher that `choose_guide` would choose among these, without loading any."""
-    sparse = [name for name in names if issubclass(registry.described_class(name), SparseMatcher)]
-    return min(sparse, key=lambda name: registry.described_class(name).is_batched, default=None)
+def guide_name(settings: Settings) -> str | None:
+    """The name of the matcher that `choose_guide` would choose among those of the settings, without loading any."""
+    kinds = {name: registry.described_class(name, settings.matcher.get(name)) for name in settings.matchers}
+    sparse = [name for name, kind in kinds.items() if issubclass(kind, SparseMatcher)]
+    return min(sparse, key=lambda name: kinds[name].is_batched, default=None)
 
 
 def build_stages(

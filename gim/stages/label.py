@@ -36,7 +36,7 @@ def labels_id(matcher: Matcher, config: PairingConfig, segmenter: Segmenter | No
 
 def group_of(matcher: str) -> str:
     """The consumer group of a matcher: each has its own, so that a new one labels what others have labelled before."""
-    return f"label-{matcher.replace(':', '-')}"  # a bridged matcher's name has a colon in settings, a dash in ids
+    return f"label-{keys.matcher_name(matcher)}"
 
 
 class LabelStage:

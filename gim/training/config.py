@@ -103,6 +103,7 @@ class KeepConfig:
     log_every_pairs: int = 160  # between two points of the curves
     pictures_every_pairs: int = 4000  # of the fixed pairs
     num_pictures: int = 2
+    tensorboard: str = ""  # folder of TensorBoard's files, a folder in it for each run; empty: none
 
 
 @dataclass(frozen=True, slots=True)

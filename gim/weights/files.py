@@ -18,9 +18,21 @@ from gim.weights.spec import PublishedFile, WeightsFile, WeightsSpec
 UNKNOWN = "unknown"
 _DIGESTS = "digests.json"  # in the cache
 _PERMISSIVE = frozenset(
-    ("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC-BY-4.0", "CC0-1.0", "ISC", "MIT", "Unlicense", "Zlib")
+    (
+        "0BSD",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "CC-BY-3.0",
+        "CC-BY-4.0",
+        "CC0-1.0",
+        "ISC",
+        "MIT",
+        "Unlicense",
+        "Zlib",
+    )
 )
-_MAX_LICENCE_CHARACTERS = 200
+MAX_LICENCE_CHARACTERS = 200  # of the line beside a weight file
 
 
 def find_weights(name: str, config: WeightsConfig, report: Progress | None = None) -> WeightsFile:
@@ -189,7 +201,7 @@ def _stated_licence(path: Path) -> str:
     if not sidecar.is_file():
         return ""
     lines = sidecar.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
-    return "".join(filter(str.isprintable, lines[0])).strip()[:_MAX_LICENCE_CHARACTERS]
+    return "".join(filter(str.isprintable, lines[0])).strip()[:MAX_LICENCE_CHARACTERS]
 
 
 def _known_as(file: str) -> str:

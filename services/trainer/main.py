@@ -1,9 +1,9 @@
-"""The trainer's job: finished training pairs in, a fixed and hashed dataset out. See README.md beside this file."""
+"""The trainer, a job: finished training pairs in; a dataset, checkpoints and word of them out. See README.md."""
 
 import sys
 
-from gim.runtime.dataset_job import run_dataset_job
 from gim.runtime.service import run_job
+from gim.runtime.training_job import run_training_job
 
 if __name__ == "__main__":
-    sys.exit(run_job("trainer", run_dataset_job))
+    sys.exit(run_job("trainer", run_training_job))

@@ -142,6 +142,8 @@ def test_every_published_query_is_understood_and_answered(scraped):
             telemetry.observe("correspondences_per_pair", 500, "v", matcher="rootsift")
             telemetry.observe("propagated_interval_seconds", 2, "v")
             telemetry.observe("evaluated_pair_seconds", 2, "v", matcher="rootsift", step="matching")
+            for curve in ("data_wait_share", "validation/loss"):
+                telemetry.set_level("training_value", 0.5, run_id="run-1", curve=curve)
             return prometheus.query(query)
 
         assert prometheus.wait_until(answer, query)

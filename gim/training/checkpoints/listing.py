@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from gim import codecs, keys
-from gim.errors import CorruptObject, KeyMissing
+from gim.errors import CorruptObject, InvalidInput, KeyMissing
 from gim.ports.store import Store
 from gim.records import CheckpointManifest, CheckpointScore
 
@@ -19,6 +19,19 @@ _MANIFEST = "manifest.json"
 def latest(store: Store, run_id: str) -> int | None:
     """The step of the newest checkpoint of a run; None where there is none."""
     return max(stored_steps(store, run_id), default=None)
+
+
+def check_new(store: Store, run_id: str) -> None:
+    """Refuse to begin a run that has checkpoints.
+
+    Raises:
+        InvalidInput: it has; the message names the newest.
+    """
+    if (step := latest(store, run_id)) is not None:
+        raise InvalidInput(
+            f"run {run_id} has checkpoints, the newest of step {step}: go on with --resume, "
+            "or give the run another name"
+        )
 
 
 def stored_steps(store: Store, run_id: str) -> list[int]:

@@ -17,9 +17,9 @@ from gim.errors import InvalidInput, Unavailable
 from gim.ports.store import Store
 from gim.records import CheckpointManifest, CheckpointScore
 from gim.training.checkpoints.listing import (
+    check_new,
     clear_leftovers,
     delete_checkpoint,
-    latest,
     put_score,
     steps_to_keep,
     stored_scores,
@@ -87,11 +87,8 @@ class CheckpointSaver:
         self._running: Future[Outcome] | None = None
         self._last_failure: NotSaved | None = None
         self._is_closed = False
-        if resumed_from is None and (step := latest(store, template.run_id)) is not None:
-            raise InvalidInput(
-                f"run {template.run_id} has checkpoints, the newest of step {step}: go on with --resume, "
-                "or give the run another name"
-            )
+        if resumed_from is None:
+            check_new(store, template.run_id)
         self._thread = ThreadPoolExecutor(1, "gim-checkpoint")
 
     def __enter__(self) -> Self:

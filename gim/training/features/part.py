@@ -14,7 +14,7 @@ from gim.training.features.kept_file import KeptFile, NoSample
 from gim.training.features.records import PairEntry, packed_size
 from gim.training.samples import FeatureSample, Sample, SampleSkipped
 
-_SEED = 0  # of the fixed augmentations: not the run's, so that runs with several seeds share them
+SEED_OF_VARIANTS = 0  # of the fixed augmentations: not the run's, so that runs with several seeds share them
 _BATCH_PAIRS = 8  # decoded and augmented together, and seen by the extractor in one call
 _BYTES_PER_ENTRY = 512  # of the index
 
@@ -132,7 +132,7 @@ class FeatureGroup:
                 self._part.cache.discard(self._part.key(self._group, variant))
 
     def _single(self, index: int, variant: int) -> FeatureSample:
-        sample = self._samples().sample(index, Draw(_SEED, variant))
+        sample = self._samples().sample(index, Draw(SEED_OF_VARIANTS, variant))
         self._part.cache.count_not_kept()
         return self._part.extractor.features([sample])[0]
 
@@ -169,6 +169,6 @@ class FeatureGroup:
 
 def _sample_of(group: Group[Sample], index: int, variant: int) -> Sample | NoSample:
     try:
-        return group.sample(index, Draw(_SEED, variant))
+        return group.sample(index, Draw(SEED_OF_VARIANTS, variant))
     except SampleSkipped as skipped:
         return NoSample(skipped.reason, str(skipped).removeprefix(skipped.reason).removeprefix(": "))

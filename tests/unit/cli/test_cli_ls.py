@@ -137,7 +137,10 @@ def test_a_table_of_segmenters_counts_many_classes_and_cuts_nothing_at_80_column
 
 def test_recipes_are_listed_with_their_sources(capsys):
     rows = listed(capsys, "recipes")["recipes"]
-    assert {row["recipe"] for row in rows} == {"base", "paper", "standard", "upstream"}
+    of_labels = {row["recipe"] for row in rows if row["of"] == "labels"}
+    assert of_labels == {"base", "paper", "standard", "upstream"}
+    assert {"tiny", "finetune", "gim_dkm"} <= {row["recipe"] for row in rows if row["of"] == "training"}
+    assert {"recipe": "no_propagation", "of": "ablation", "source": "dataset.recipes=['base']"} in rows
     assert all(row["source"] for row in rows)
 
 

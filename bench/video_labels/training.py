@@ -1,0 +1,44 @@
+"""Labels, datasets and runs, each by the command that a user would give; what is there is not made again."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from bench.video_labels.conditions import CONDITIONS, FILMS, HELD_OUT, Condition, Plan
+
+
+def label_films(plan: Plan, *, jobs: int) -> None:
+    """Base labels of all films, and pairs by both recipes."""
+    films = [str(plan.data / f"{film}.mp4") for film in FILMS]
+    for recipe in dict.fromkeys(condition.labels for condition in CONDITIONS):
+        _gim(plan, "run", *films, "--recipe", recipe, "--jobs", str(jobs))
+
+
+def build_dataset(plan: Plan, condition: Condition) -> str:
+    """The id of a condition's dataset. All films are for training: what is held out is no film."""
+    clear_of = [option for name in HELD_OUT for option in ("--keep-clear-of", str(plan.data / name))]
+    made = _gim(
+        plan, "dataset", "build", "--name", condition.labels, "--recipe", condition.labels,
+        "--held-out-share", "0", *clear_of, "--json",
+    )  # fmt: skip
+    return str(json.loads(made)["dataset"])
+
+
+def train(plan: Plan, condition: Condition, seed: int, dataset_id: str) -> None:
+    """One run, from where it is to its end."""
+    sets = [f"train.loop.seed={seed}", f"train.schedule.pairs={plan.num_pairs}", "train.keep.validation_pairs=0"]
+    changes = [option for text in (*sets, *condition.sets, *plan.sets) for option in ("--set", text)]
+    _gim(
+        plan, "train", plan.recipe, "--dataset", dataset_id, "--run", plan.run_id(condition, seed), "--resume",
+        *changes, "--json",
+    )  # fmt: skip
+
+
+def _gim(plan: Plan, *arguments: str) -> str:
+    """What a command prints; a failure ends the experiment with the command's own words."""
+    command: Sequence[str] = (sys.executable, "-m", "gim", *arguments, "--store", str(plan.store))
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command[2:5])} ...: exit code {done.returncode}")
+    return done.stdout
