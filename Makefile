@@ -155,8 +155,8 @@ clean:  ## remove what was installed and cached here; data/ and the servers (ser
 	@$(PIP_INSTALL) -r constraints.txt -r constraints-models.txt -r constraints-demo.txt
 	@touch $@
 
-.venv/.dev: .venv/.demo .venv/.services constraints-dev.txt
+.venv/.dev: .venv/.demo .venv/.services constraints-training.txt constraints-dev.txt
 	@echo "installing the development tools into .venv"
 	@$(PIP_INSTALL) -r constraints.txt -r constraints-models.txt -r constraints-demo.txt -r constraints-services.txt \
-		-r constraints-dev.txt
+		-r constraints-training.txt -r constraints-dev.txt
 	@touch $@

@@ -120,9 +120,8 @@ def _recipes(_: Settings) -> list[Row]:
         train = Settings.load(training_recipe=name, environ={}).train
         rows.append({"recipe": name, "of": "training", "source": train.source})
     for name, changes in ablations().items():
-        rows.append(
-            {"recipe": name, "of": "ablation", "source": ", ".join(f"{path}={value}" for path, value in changes)}
-        )
+        changed = ", ".join(f"{path}={value}" for path, value in changes)
+        rows.append({"recipe": name, "of": "ablation", "source": changed})
     return rows
 
 
