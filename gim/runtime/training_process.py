@@ -14,6 +14,7 @@ from gim.ports.store import Store
 from gim.runtime.interrupt import Interruption
 from gim.runtime.opening import open_store
 from gim.runtime.threads import network_threads, one_thread_each
+from gim.runtime.training_judge import TrainingJudge
 from gim.settings import Settings
 from gim.training.config import TrainingConfig
 from gim.training.distributed import Ranks, connected
@@ -66,6 +67,7 @@ class TrainingProcess:
             run_id=run_id,
             say=say,
             draw=pictures if keep.num_pictures else None,
+            judge=TrainingJudge(self.store, keep.benchmarks, self.resources) if keep.benchmarks else None,
             curves=partial(self._curves, keep.tensorboard, say) if keep.tensorboard else None,
             resources=self.resources,
             ranks=self.ranks,
