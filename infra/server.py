@@ -18,6 +18,7 @@ from infra.errors import ServerFailed
 from infra.ports import choose_port, is_free, is_listening
 from infra.state import ROOT, TOOLS, read_json, write_json
 
+_PAUSE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _LOG_LIMIT_BYTES = 32 * 2**20  # a log larger than this is begun anew at the next start
 _STARTS = 3  # a port that was free may be taken when the server gets to it
@@ -163,6 +164,10 @@ class Server(ABC):
     def pause(self) -> None:
         """Freeze it: connections stay open and nothing is answered, as when a machine hangs."""
         self._signal(signal.SIGSTOP)
+        # Its threads stop one by one, and one of them may answer once more.
+        deadline = time.monotonic() + _PAUSE_SECONDS
+        while not _is_stopped(self.pid) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS / 20)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
@@ -221,6 +226,15 @@ class Server(ABC):
         except FileNotFoundError:
             return ""
         return "\n".join([f"; the end of {self.log}:", *(f"    {line}" for line in said)])
+
+
+def _is_stopped(pid: int | None) -> bool:
+    """Whether all threads of a process are stopped, as /proc says; so is one that is gone."""
+    try:
+        states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False  # a thread ended while they were counted
+    return all(state == "T" for state in states)
 
 
 def credentials(folder: Path) -> dict[str, str]:
