@@ -23,7 +23,8 @@ def test_half_precision_costs_no_accuracy(name, tmp_path, shared_data):
         load_matcher(name, settings, ModelResources(InferenceConfig(device="cpu", precision=precision)))
         for precision in ("float32", "bfloat16")
     )
-    pairs = list(accuracy.posed_pairs(shared_data / "data/posed/kitti06"))
+    # Every second pair: a processor without bfloat16 takes minutes for them. The bench scores all.
+    pairs = list(accuracy.posed_pairs(shared_data / "data/posed/kitti06"))[::2]
     auc_lost, right_lost_percent = accuracy.half_precision_losses(exact, half, pairs)
     assert auc_lost <= accuracy.MOST_AUC_LOST
     assert right_lost_percent <= accuracy.MOST_RIGHT_LOST_PERCENT
