@@ -308,14 +308,14 @@ def data_card(run_id: str) -> str:
     return f"{checkpoints_prefix(run_id)}DATA_CARD.md"
 
 
-def training_dump(run_id: str, step: int, rank: int) -> str:
-    """The micro-batches of a step whose loss or gradient was no number, as torch.save writes them."""
-    return f"{checkpoints_prefix(run_id)}bad/{step:08d}-{rank:04d}.pt"
-
-
 def training_dumps_prefix(run_id: str) -> str:
     """The micro-batches of a run whose loss or gradient was no number."""
     return f"{checkpoints_prefix(run_id)}bad/"
+
+
+def training_dump(run_id: str, step: int, rank: int) -> str:
+    """The micro-batches of a step whose loss or gradient was no number, as torch.save writes them."""
+    return f"{training_dumps_prefix(run_id)}{step:08d}-{rank:04d}.pt"
 
 
 def training_pictures_prefix(run_id: str) -> str:

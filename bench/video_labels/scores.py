@@ -111,8 +111,8 @@ class Estimate:
 def auc_sets(errors: Sequence[Float64Array], name: str, threshold: float) -> tuple[float, Float64Array]:
     """The mean AUC of several training runs in percent, and that of resampled sets [num_sets].
 
-    Of every set pairs are drawn with replacement, the same ones for all conditions, and so are runs, for each
-    condition by itself: another training differs by its seed as another benchmark by its pairs.
+    Of every set pairs are drawn with replacement, and so are runs, both the same ones for all conditions: another
+    training differs by its seed as another benchmark by its pairs, and runs of one seed begin with the same weights.
 
     Args:
         errors: of each run, [num_protocol_seeds, num_pairs].

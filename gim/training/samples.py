@@ -25,6 +25,12 @@ class Labels:
         moved = [apply_homography(self.points[:, :2], A0), apply_homography(self.points[:, 2:], A1)]
         return Labels(np.hstack(moved).astype(np.float32))
 
+    def limited(self, most: int, rng: np.random.Generator) -> "Labels":
+        """At most so many of them, drawn at random, in their order."""
+        if len(self.points) <= most:
+            return self
+        return Labels(self.points[np.sort(rng.choice(len(self.points), most, replace=False))])
+
 
 @dataclass(frozen=True, slots=True)
 class Homography:

@@ -79,7 +79,8 @@ class VideoPart:
         sample = augment_pair(
             sample, self._augment, size, rng, min_labels=config.min_labels, max_tries=config.max_tries
         )
-        return _limited(sample, config.max_labels, rng)
+        assert isinstance(sample.truth, Labels)
+        return dataclasses.replace(sample, truth=sample.truth.limited(config.max_labels, rng))
 
     def _labels_on(self, points: Float32Array, frame0: Frame, frame1: Frame) -> Float32Array:
         """Labels of stored frames as positions of decoded ones, without those that lie on no pixel."""
@@ -101,13 +102,3 @@ class VideoGroup:
     def sample(self, index: int, draw: Draw) -> Sample:
         """One pair; raises as `VideoPart.make`, and CorruptObject where the shard was cut off since it was opened."""
         return self.part.make(self.shard.pair(index), draw)
-
-
-def _limited(sample: Sample, max_labels: int, rng: np.random.Generator) -> Sample:
-    """At most so many of the labels, in their order."""
-    assert isinstance(sample.truth, Labels)
-    points = sample.truth.points
-    if len(points) <= max_labels:
-        return sample
-    kept = np.sort(rng.choice(len(points), max_labels, replace=False))
-    return dataclasses.replace(sample, truth=Labels(points[kept]))

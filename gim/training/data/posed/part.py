@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from gim.datasets.manifest import DatasetManifest, PosedSceneEntry, PosedSet, Split
 from gim.datasets.posed import posed_root
 from gim.errors import CorruptObject
@@ -86,7 +84,9 @@ class PosedPart:
             min_labels=config.min_labels,
             max_tries=config.max_tries,
         )
-        return _limited(sample, config.max_labels, rng)
+        if not isinstance(sample.truth, Labels):
+            return sample
+        return dataclasses.replace(sample, truth=sample.truth.limited(config.max_labels, rng))
 
     @cached_property
     def _files(self) -> dict[str, SceneFiles]:
@@ -146,11 +146,3 @@ def posed_parts(
         for item in manifest.posed
         if item.num_pairs(split)
     ]
-
-
-def _limited(sample: Sample, max_labels: int, rng: np.random.Generator) -> Sample:
-    """At most so many labels, where it has labels, in their order."""
-    if not isinstance(sample.truth, Labels) or len(sample.truth.points) <= max_labels:
-        return sample
-    kept = np.sort(rng.choice(len(sample.truth.points), max_labels, replace=False))
-    return dataclasses.replace(sample, truth=Labels(sample.truth.points[kept]))
