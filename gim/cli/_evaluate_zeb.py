@@ -74,12 +74,13 @@ def evaluate_zeb(
     from gim.evaluation.results_file import results_file_name
     from gim.evaluation.scores import score_results
     from gim.evaluation.zeb import find_benchmarks, results_of, write_results, zeb_evaluation
+    from gim.keys import matcher_name
     from gim.runtime.trained import with_run
 
     started = time.monotonic()
     settings, matcher = with_run(load_settings(sets, config, store=store, inference__device=device), matcher)
     chosen = protocol_named(protocol)
-    name = method or matcher
+    name = method or matcher_name(matcher)  # of files, which cannot have a colon everywhere
     results_file_name(name, "x", "y")  # refused before any work, as the next
     _check_folder(out)
     there = find_benchmarks(folder, dataset or ())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
@@ -128,9 +128,15 @@ def evaluator(parts: Parts) -> Work:
 
 
 def _guide(settings: Settings) -> SparseMatcher | None:
-    """The matcher whose features guide re-matching, as `choose_guide` chooses it among loaded ones."""
-    settings = with_runs(settings)
-    name = guide_name(settings)
+    """The matcher whose features guide re-matching, as `choose_guide` chooses it among loaded ones.
+
+    Where one that is no network guides, runs are not looked up: their weights are large, and not used here.
+    """
+    plain = replace(settings, matchers=tuple(name for name in settings.matchers if not registry.is_trained(name)))
+    name = guide_name(plain)
+    if name is None or registry.described_class(name).is_batched:
+        settings = with_runs(settings)
+        name = guide_name(settings)
     if name is None:
         return None
     loaded: Matcher = registry.load_matcher(

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from gim.errors import ConfigError, CorruptObject, GimError, InvalidInput, KeyMissing
+from gim.errors import ConfigError, CorruptObject, GimError, InvalidInput, KeyMissing, Unavailable
 from gim.evaluation.checkpoint import setting_of
 from gim.matchers.bridges.trained import MATCHER
 from gim.matchers.network import NetworkMatcher
@@ -23,7 +23,7 @@ from gim.settings import Settings
 from gim.training.runs import PREFIX, checkpoint_name, find_checkpoint
 from gim.transfer.disk import disk_errors_named, exclusive
 from gim.weights.config import WeightsConfig
-from gim.weights.files import UNKNOWN, cache_folder, find_weights
+from gim.weights.files import UNKNOWN, cache_folder, find_weights, is_own_file
 from gim.weights.integrity import digests_of
 
 _FOLDER = "runs"  # of the cache
@@ -51,9 +51,11 @@ def with_run(settings: Settings, name: str) -> tuple[Settings, str]:
         name: of a matcher.
 
     Raises:
-        InvalidInput: there is no such run or checkpoint, or it holds no weights for its matcher.
+        InvalidInput: there is no such run or checkpoint, it holds no weights for its matcher, or a file that it was
+            trained with has changed.
         CorruptObject: weights are missing, or not those of their manifest.
-        ConfigError, Unavailable: the store, or the cache, cannot be used.
+        ConfigError: a file that it was trained with is not on this machine, or the store cannot be used.
+        Unavailable: the store, or the cache, cannot be used for now.
     """
     if not is_trained(name) or MATCHER in settings.matcher.get(name, {}):
         return settings, name
@@ -67,6 +69,9 @@ def with_run(settings: Settings, name: str) -> tuple[Settings, str]:
     plain = {key: value for key, value in settings.matcher.get(kind.name, {}).items() if key not in kind.weight_fields}
     by_name = settings.matcher.get(f"{PREFIX}{manifest.run_id}", {}) | settings.matcher.get(pinned, {})
     weights = {setting: str(path) for setting, path in files.items()}
+    for setting in kind.weight_fields:
+        if setting in manifest.settings.keys() - by_name.keys() - weights.keys():
+            _check_beside(manifest, setting, settings.weights)
     own = {**plain, **manifest.settings, **by_name, **weights, MATCHER: kind.name}
     return _renamed(settings, name, pinned, own), pinned
 
@@ -91,6 +96,22 @@ def _renamed(settings: Settings, name: str, pinned: str, own: Mapping[str, Any])
     )
     changed.check()  # two names may have stood for one checkpoint
     return changed
+
+
+def _check_beside(manifest: CheckpointManifest, setting: str, config: WeightsConfig) -> None:
+    """Hold a file that was no product of the run to what the run was trained with; the catalogue sees to its own."""
+    value = str(manifest.settings[setting])
+    if not is_own_file(value):
+        return
+    run = f"{PREFIX}{manifest.run_id}"
+    elsewhere = f"say where on this machine by --set matcher.{run}.{setting}=FILE"
+    try:
+        file = find_weights(value, dataclasses.replace(config, licences="any"))
+    except Unavailable as error:
+        raise ConfigError(f"{run} needs the file that it was trained with, {value}: {elsewhere}") from error
+    trained_with = {item.sha256 for item in manifest.weights if item.name == file.name}
+    if trained_with and file.sha256 not in trained_with:
+        raise InvalidInput(f"{run}: {value} is not the file that it was trained with, by its SHA-256: {elsewhere}")
 
 
 def _cached(store: Store, manifest: CheckpointManifest, file: CheckpointFile, config: WeightsConfig) -> Path:

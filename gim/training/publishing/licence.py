@@ -114,5 +114,5 @@ def _shortened(parts: Sequence[str]) -> str:
     kept = len(parts)
     while len(line) > MAX_LICENCE_CHARACTERS and kept > 1:
         kept -= 1
-        line = "; ".join([*parts[:kept], f"and {len(parts) - kept} more terms"])
+        line = "; ".join([*parts[:kept], f"and {len(parts) - kept} more"])
     return line if len(line) <= MAX_LICENCE_CHARACTERS else f"{line[: MAX_LICENCE_CHARACTERS - 3]}..."

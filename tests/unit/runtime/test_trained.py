@@ -1,5 +1,6 @@
 """A run as a matcher: looked up once, the very bytes of its manifest, beside the matcher whose weights they are."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from gim import codecs, keys
 from gim.adapters.store_file import FileStore
 from gim.cli.doctor import _matchers
 from gim.cli.main import run_command
-from gim.errors import ConfigError, CorruptObject, InvalidInput, LicenceRefused, UnknownMatcher
+from gim.errors import ConfigError, CorruptObject, GimError, InvalidInput, LicenceRefused, UnknownMatcher
 from gim.labels.config import PairingConfig
 from gim.matchers.registry import described_class, load_matcher, matcher_class, matcher_status
+from gim.records import UsedWeights
+from gim.runtime.service_parts import _guide
 from gim.runtime.trained import check_pinned, with_run, with_runs
 from gim.runtime.wiring import guide_name, load_matchers, weight_names
 from gim.settings import Settings
@@ -127,6 +130,14 @@ def test_what_was_looked_up_is_not_looked_up_again(settings, store, tmp_path):
     assert guide_name(replace(away, matchers=(PINNED,))) == PINNED
 
 
+def test_a_propagator_looks_for_a_run_only_where_its_features_guide(settings, tmp_path):
+    assert _guide(replace(settings, matchers=(PINNED,))).name == f"run-{RUN_ID}=40"
+    away = replace(settings, store=str(tmp_path / "gone"), matchers=(PINNED, "rootsift"))
+    assert _guide(away).name == "rootsift"
+    with pytest.raises(GimError, match="no store here"):
+        _guide(replace(away, matchers=(PINNED,)))
+
+
 def test_two_names_for_one_checkpoint_are_one_matcher_too_many(settings):
     with pytest.raises(ConfigError, match="nothing twice"):
         with_runs(replace(settings, matchers=(NAME, PINNED)))
@@ -166,6 +177,24 @@ def test_a_run_of_restricted_terms_is_refused_where_only_permissive_weights_may_
     )
     with pytest.raises(LicenceRefused, match=r"their licence is 'unknown \(3 videos\)'"):
         loaded(only)
+
+
+def test_a_file_that_the_run_was_trained_with_is_held_to_what_it_was(settings, store, files, tmp_path):
+    extractor = tmp_path / "xfeat.pt"
+    extractor.write_bytes(Path(files["xfeat_weights"]).read_bytes())
+    seen = UsedWeights("features", extractor.name, hashlib.sha256(extractor.read_bytes()).hexdigest(), "Apache-2.0")
+    stated = {"xfeat_weights": str(extractor)}
+    plant_checkpoint(store, 40, Path(files["weights"]), settings=stated, others=[seen])
+    assert loaded(settings).files["xfeat_weights"].sha256 == seen.sha256
+    extractor.write_bytes(extractor.read_bytes() + b" ")
+    way_out = f"say where on this machine by --set matcher.run:{RUN_ID}.xfeat_weights=FILE"
+    with pytest.raises(InvalidInput, match=f"{extractor} is not the file that it was trained with, .*: {way_out}"):
+        with_run(settings, NAME)
+    extractor.unlink()
+    with pytest.raises(ConfigError, match=f"needs the file that it was trained with, {extractor}: {way_out}"):
+        with_run(settings, NAME)
+    elsewhere = replace(settings, matcher={NAME: {"xfeat_weights": files["xfeat_weights"]}})
+    assert loaded(elsewhere).files["xfeat_weights"].path == files["xfeat_weights"]
 
 
 def test_a_matcher_without_weights_cannot_be_a_runs(settings, store):
