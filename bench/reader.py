@@ -102,7 +102,7 @@ def main() -> None:
         reader=ReaderConfig(threads=options.workers),
     )
     with one_thread_each(), tempfile.TemporaryDirectory() as folder, closing(FileStore(options.store)) as store:
-        manifest = plan_dataset(store, DatasetConfig(held_out_share=0.0, verify="sizes"))
+        manifest = plan_dataset(store, DatasetConfig(recipes=tuple(options.recipe), held_out_share=0.0, verify="sizes"))
         shards = VideoShards(store, manifest, "train")
         chosen = _Few(shards, options.pairs)
         _write_files(chosen, Path(folder))
@@ -196,6 +196,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.reader", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("store", type=Path, help="folder store with finished results; only read")
+    parser.add_argument("--recipe", action="append", default=[], help="of the results, where there are several")
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480), help="width and height of a sample")
     parser.add_argument("--augment", default="paper")
     parser.add_argument("--batch", type=int, default=16)

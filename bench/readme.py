@@ -1,8 +1,9 @@
 """Writes what the pages take from results and code: `python -m bench.readme [--check]`.
 
 Sections between `<!-- NAME:begin -->` and `<!-- NAME:end -->` are made here: `results` from the JSON files that the
-benches left in bench/results, `parity` from that of `python -m bench.parity`, `example` from what `python -m
-bench.example` recorded, all others from the code, as is docs/settings.md. With `--check` nothing is written, and the
+benches left in bench/results, `parity` from that of `python -m bench.parity`, `video-labels` and its plot from that of
+`python -m bench.video_labels`, `example` from what `python -m bench.example` recorded, all others from the code, as is
+docs/settings.md. With `--check` nothing is written, and the
 exit code says whether the pages are up to date.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from bench import parity
 from bench.code_tables import exports_part, markdown_table, quality_table, reasons_table, recipe_table, settings_page
+from bench.video_labels import page, plot
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -23,9 +25,13 @@ _VERDICT = {True: "holds", False: "**falls short**", None: ""}
 def pages(results: Path = RESULTS) -> dict[Path, str]:
     """Each page that is made, whole or in part, with the text it should have."""
     made = {ROOT / "docs" / "settings.md": settings_page()}
+    labels = _document(results / "video_labels.json")
+    if labels is not None:
+        made[ROOT / "docs" / "images" / page.PLOT] = plot.plot(labels)
     parts = {
         "README.md": {"example": example(results), "recipes": recipe_table(), "results": results_part(results)},
         "docs/parity.md": {"parity": parity.tables(results / "parity.json")},
+        "docs/results.md": {"video-labels": page.section(labels)},
         "docs/formats.md": {"quality": quality_table(), "reasons": reasons_table(), "exports": exports_part()},
     }
     for name, sections in parts.items():
@@ -34,6 +40,10 @@ def pages(results: Path = RESULTS) -> dict[Path, str]:
             text = replace_section(text, section, content)
         made[ROOT / name] = text
     return made
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def results_part(folder: Path) -> str:

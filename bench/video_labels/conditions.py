@@ -30,6 +30,14 @@ FILMS = (
 HELD_OUT = ("posed/fox", "posed/kitti06")
 HELD_OUT_PLANES = "homography"
 
+# What differs from the recipe `tiny`: smaller images, fewer augmentations; nine runs take hours on two cores.
+SETTINGS = (
+    "train.sample.width=480",
+    "train.sample.height=360",
+    "train.features.variants=2",
+    "train.keep.every_pairs=2000",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -49,15 +57,38 @@ CONDITIONS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A matcher that stands beside the conditions, and had no part in them."""
+
+    name: str
+    words: str  # in the table
+    matcher: str
+    files: tuple[tuple[str, str], ...] = ()  # setting -> file of permissive weights
+
+
+_XFEAT = ("xfeat_weights", "xfeat_folded.pt")
+REFERENCES = (
+    Reference("mutual", "XFeat, mutual nearest neighbours: nothing is trained here", "xfeat", (_XFEAT,)),
+    Reference(
+        "published",
+        "LighterGlue of as many layers, trained on MegaDepth by its authors",
+        "xfeat_lighterglue",
+        (_XFEAT, ("weights", "xfeat_lighterglue_L3.pt")),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One run of the experiment."""
 
     work: Path  # store, checkpoints, scores; kept, so that an interrupted experiment goes on
     data: Path  # the sample data
+    weights: Path  # files of permissive weights
     num_pairs: int
     seeds: tuple[int, ...]
     recipe: str = "tiny"
-    sets: tuple[str, ...] = ()  # of every run
+    sets: tuple[str, ...] = ()  # of every run, stronger than SETTINGS
 
     @property
     def store(self) -> Path:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from bench.video_labels.conditions import CONDITIONS, HELD_OUT, HELD_OUT_PLANES, Condition, Plan
+from bench.video_labels.conditions import CONDITIONS, HELD_OUT, HELD_OUT_PLANES, Condition, Plan, Reference
 from gim.adapters.store_file import FileStore
 from gim.benchmarks.homography_pairs import read_homography_pairs
 from gim.benchmarks.posed import read_posed_pairs
@@ -27,6 +27,7 @@ from gim.evaluation.two_view_sizes import PLANE_SIZES, size_named
 from gim.evaluation.views import Views, folder_views
 from gim.matchers.base import Matcher
 from gim.matchers.network import ModelResources
+from gim.matchers.registry import load_matcher
 from gim.records import Float64Array
 from gim.training.checkpoints.listing import latest
 from gim.training.checkpoints.reading import read_manifest
@@ -77,6 +78,12 @@ def score_run(plan: Plan, condition: Condition, seed: int, found: Sequence[Bench
         checkpoint = Checkpoint(run_id, step, manifest.matcher, manifest.files[0].key)
         with checkpoint_matcher(store, checkpoint, {}, ModelResources()) as matcher:
             return score_matcher(matcher, found)
+
+
+def score_reference(plan: Plan, reference: Reference, found: Sequence[Benchmark]) -> dict[str, Float64Array]:
+    """Errors [num_protocol_seeds, num_pairs] of a matcher that is not trained here, on every benchmark."""
+    settings = {setting: str(plan.weights / name) for setting, name in reference.files}
+    return score_matcher(load_matcher(reference.matcher, settings, ModelResources()), found)
 
 
 def score_matcher(matcher: Matcher, found: Sequence[Benchmark]) -> dict[str, Float64Array]:

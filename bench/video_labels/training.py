@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from bench.video_labels.conditions import CONDITIONS, FILMS, HELD_OUT, Condition, Plan
+from bench.video_labels.conditions import CONDITIONS, FILMS, HELD_OUT, SETTINGS, Condition, Plan
 
 
 def label_films(plan: Plan, *, jobs: int) -> None:
@@ -26,9 +26,16 @@ def build_dataset(plan: Plan, condition: Condition) -> str:
 
 
 def train(plan: Plan, condition: Condition, seed: int, dataset_id: str) -> None:
-    """One run, from where it is to its end."""
-    sets = [f"train.loop.seed={seed}", f"train.schedule.pairs={plan.num_pairs}", "train.keep.validation_pairs=0"]
-    changes = [option for text in (*sets, *condition.sets, *plan.sets) for option in ("--set", text)]
+    """One run, from where it is to its end, by one thread: its weights depend on no number of cores."""
+    sets = (
+        f"train.loop.seed={seed}",
+        f"train.schedule.pairs={plan.num_pairs}",
+        "train.keep.validation_pairs=0",
+        f"train.model.extractor_weights={plan.weights / 'xfeat_folded.pt'}",
+        f"train.features.cache={plan.work / 'cache'}",
+        "run.threads=1",
+    )
+    changes = [option for text in (*SETTINGS, *sets, *condition.sets, *plan.sets) for option in ("--set", text)]
     _gim(
         plan, "train", plan.recipe, "--dataset", dataset_id, "--run", plan.run_id(condition, seed), "--resume",
         *changes, "--json",
