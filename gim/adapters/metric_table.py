@@ -190,7 +190,7 @@ METRICS = (
     Metric(
         "gim_training_skipped_pairs_total",
         "counter",
-        "Pairs that gave no sample, by part of the mixture and reason; of the run's first process.",
+        "Pairs that gave no sample, by part of the mixture and reason, over all of a run's processes.",
         {"run_id": (), "part": ("video", "homography"), "reason": _SAMPLE_LOSSES},
     ),
     Metric(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from gim.errors import ConfigError, InvalidInput, Unavailable
+from gim.errors import ConfigError, Unavailable
 
 Value = TypeVar("Value")
 
@@ -64,22 +64,6 @@ class Ranks:
         values: list[Any] | None = [None] * self.world_size if self.is_first else None
         dist.gather_object(value, values, dst=0)
         return values
-
-    def gather_mappings(self, mapping: Mapping[str, Any]) -> dict[str, Any] | None:
-        """All mappings as one, on the first process, as of the lanes that each owns; None on the others.
-
-        Raises:
-            InvalidInput: two processes have the same key.
-        """
-        gathered = self.gather(dict(mapping))
-        if gathered is None:
-            return None
-        merged: dict[str, Any] = {}
-        for rank, part in enumerate(gathered):
-            if twice := sorted(merged.keys() & part.keys()):
-                raise InvalidInput(f"rank {rank} and one before it both have {twice[0]!r}")
-            merged.update(part)
-        return merged
 
     def _reduced(self, values: Sequence[float], operation: Any) -> list[float]:
         if self.world_size == 1:

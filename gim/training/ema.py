@@ -41,6 +41,14 @@ class WeightAverage:
         """Take in the weights after a step of the optimiser."""
         weights, buffers = _weights_and_buffers(module)
         self._move(list(self._averages.values()), [weights[name].float() for name in self._averages], 0)
+        self._copy(buffers)
+
+    @torch.no_grad()
+    def update_buffers(self, module: torch.nn.Module) -> None:
+        """Take in the buffers alone."""
+        self._copy(_weights_and_buffers(module)[1])
+
+    def _copy(self, buffers: StateDict) -> None:
         for name, value in self._buffers.items():
             value.copy_(buffers[name])
 

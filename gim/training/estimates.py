@@ -19,6 +19,7 @@ import torch
 
 from gim.errors import ConfigError
 from gim.training.checkpoints.state import flatten_state
+from gim.training.compiling import Compiled
 from gim.training.config import TrainingConfig
 from gim.training.data.opening import OpenedPart, open_parts
 from gim.training.data.parts import Draw, Group, Part
@@ -131,9 +132,9 @@ class _Measured:
         """Mean seconds of a step of one micro-batch."""
         loop = self._config.loop
         clock = StepClock(self._device)
-        module = torch.compile(self._model) if loop.compile else self._model
+        module = Compiled(self._model) if loop.compile else self._model
         stepper = Stepper(
-            clock.timed(module),  # type: ignore[arg-type]
+            clock.timed(module),
             optimiser,
             device=self._device,
             loop=loop,

@@ -22,8 +22,10 @@ from gim.training.distributed import Ranks
 from gim.training.ema import WeightAverage
 from gim.training.journal import Journal
 from gim.training.models.base import Trainable
+from gim.training.statistics import average_statistics
 from gim.training.step import StepResult
 from gim.training.validation import MicroBatchesOpener, held_out_losses
+from gim.training.window import Window
 from gim.weights.checkpoint import StateDict
 
 _MAX_DUMPS = 10  # of a process: a run that diverges would fill the store
@@ -59,6 +61,7 @@ class RunHooks:
     last_step: int = field(default=0, init=False)
     num_bad: int = field(default=0, init=False)
     _num_dumps: int = field(default=0, init=False)
+    _window: Window = field(default_factory=Window, init=False)  # of this rank
     _last_score: float | None = field(default=None, init=False)
 
     @property
@@ -72,13 +75,15 @@ class RunHooks:
         if not result.is_good:
             self._note_bad(step, result)
         if self.journal is not None:
-            self.journal.add_step(
-                step, step * self._step_pairs, result, num_pairs=self._step_pairs, seconds=seconds, rate=rate
-            )
+            self.journal.note_step(step, num_pairs=self._step_pairs, is_good=result.is_good)
+        self._window.add_step(result, num_pairs=self._step_pairs, seconds=seconds)
+        if self._window.num_pairs >= self.config.keep.log_every_pairs:
+            self._log(step, rate)
         if self.saver is not None and (outcome := self.saver.outcome()):
             self._tell(outcome)
 
     def validate(self, step: int) -> None:
+        self._share_statistics()
         values: dict[str, float] = {}
         if self.held_out is not None and self.num_held_out:
             with self._published_weights_in_place():
@@ -96,6 +101,7 @@ class RunHooks:
             self.draw_pairs(self.published(), step)
 
     def save(self, step: int, *, is_last: bool) -> None:
+        self._share_statistics()
         states = self.ranks.gather(self.reader.state())
         if self.saver is None or states is None:
             return
@@ -122,6 +128,12 @@ class RunHooks:
     def published(self) -> StateDict:
         """The weights as matchers load them: the average, where there is one."""
         return self.model.published(self.average.averaged() if self.average else self.model.state_dict())
+
+    def _share_statistics(self) -> None:
+        """What is judged and stored holds the running statistics of all ranks."""
+        average_statistics(self.model, self.ranks)
+        if self.average is not None:
+            self.average.update_buffers(self.model)
 
     @contextmanager
     def _published_weights_in_place(self) -> Iterator[None]:
@@ -150,6 +162,13 @@ class RunHooks:
                 self.store.put(keys.training_dump(self.run_id, step, self.ranks.rank), buffer.getvalue())
             except Unavailable as error:
                 self.say(f"step {step}: its pairs could not be dumped ({error})")
+
+    def _log(self, step: int, rate: float) -> None:
+        """A point of the curves: all ranks come here after the same step."""
+        windows = self.ranks.gather(self._window)
+        self._window = Window()
+        if self.journal is not None and windows is not None:
+            self.journal.add_windows(step, step * self._step_pairs, windows, rate=rate)
 
     def _put_journal(self, step: int) -> None:
         assert self.journal is not None

@@ -1,21 +1,18 @@
 """What a run says of itself: points of curves, for TensorBoard, Prometheus and the run's page. Imports no torch.
 
-Points are kept in the store in chunks, one per checkpoint, so that a run that was killed and goes on from its last
-checkpoint overwrites the points of the steps that it computes again.
+Points are kept in the store in chunks, one per checkpoint. Those of steps after the checkpoint that a run goes on from
+(it was killed, the newest was not stored or is damaged) are computed again, and replaced by the next chunk.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from gim import codecs, keys
 from gim.ports.store import Store
 from gim.ports.telemetry import Telemetry
-
-if TYPE_CHECKING:
-    from gim.training.step import StepResult
+from gim.training.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,79 +41,69 @@ class Curves(Protocol):
         """Write what is left."""
 
 
-@dataclass
-class _Window:
-    """Sums since the last point."""
-
-    num_pairs: int = 0
-    seconds: float = 0.0
-    wait_seconds: float = 0.0
-    sums: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    happened: dict[str, float] = field(default_factory=dict)  # how often
-
-    def add(self, name: str, value: float) -> None:
-        if not math.isnan(value):  # what was no number is counted elsewhere
-            self.sums[name] = self.sums.get(name, 0.0) + value
-            self.counts[name] = self.counts.get(name, 0) + 1
-
-
 class Journal:
-    """Collects what steps say and gives it out; one per run, on rank 0."""
+    """Collects points and gives them out; one per run, on rank 0."""
 
     def __init__(
         self,
         store: Store,
         run_id: str,
         *,
-        every_pairs: int,
+        first_step: int = 0,
         telemetry: Telemetry,
         curves: Curves | None = None,
         on_point: Callable[[Point], None] = lambda _: None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        """Begin a run's curves, or go on with them.
+
+        Args:
+            store: of the run.
+            run_id: of the run.
+            first_step: of the checkpoint that the run goes on from.
+            telemetry: told of every step and point.
+            curves: that points are drawn in.
+            on_point: told of every point.
+            now: seconds since 1970.
+        """
         self._store = store
         self._run_id = run_id
-        self._every_pairs = every_pairs
         self._telemetry = telemetry
         self._curves = curves
         self._on_point = on_point
         self._now = now
+        logged = store.list(keys.training_logs_prefix(run_id))
+        self._outdated = {key for key in logged if key > keys.training_log(run_id, first_step)}
         self._points: list[Point] = []
-        self._window = _Window()
 
-    def add_step(
-        self, step: int, pairs: int, result: "StepResult", *, num_pairs: int, seconds: float, rate: float
-    ) -> Point | None:
-        """Take in one step; gives the point that it completes, if it does.
+    def note_step(self, step: int, *, num_pairs: int, is_good: bool) -> None:
+        """A step is done.
+
+        Args:
+            step: steps done.
+            num_pairs: of this step, over all ranks.
+            is_good: its gradient was a number.
+        """
+        self._telemetry.count("trained_pairs", num_pairs, "", run_id=self._run_id)
+        self._telemetry.set_level("training_step", step, run_id=self._run_id)
+        if not is_good:
+            self._telemetry.count("training_bad_steps", 1, "", run_id=self._run_id)
+
+    def add_windows(self, step: int, pairs: int, windows: Sequence[Window], *, rate: float) -> Point:
+        """Take in the steps since the last point.
 
         Args:
             step: steps done.
             pairs: pairs seen, over all ranks.
-            result: of this rank.
-            num_pairs: of this step, over all ranks.
-            seconds: that it took.
+            windows: of all ranks, the first one's first.
             rate: the learning rate.
         """
-        window = self._window
-        window.seconds += seconds
-        window.num_pairs += num_pairs
-        window.wait_seconds += result.wait_seconds
-        for name, value in {"loss": result.loss, "gradient_norm": result.gradient_norm, **result.terms}.items():
-            window.add(name, value)
-        self._count(result, step, num_pairs)
-        if window.num_pairs < self._every_pairs:
-            return None
-        took = max(window.seconds, 1e-9)
-        values = {name: total / window.counts[name] for name, total in window.sums.items()}
-        values |= {
-            "lr": rate,
-            "pairs_per_second": window.num_pairs / took,
-            "data_wait_share": window.wait_seconds / took,
-        }
-        values |= window.happened
-        self._window = _Window()
-        return self.add(step, pairs, values)
+        whole = Window.merged(windows)
+        for (part, reason), count in whole.skipped.items():
+            where = {"run_id": self._run_id, "part": part, "reason": reason}
+            self._telemetry.count("training_skipped_pairs", count, "", **where)
+        speed = whole.num_pairs / max(windows[0].seconds, 1e-9)
+        return self.add(step, pairs, {"lr": rate, "pairs_per_second": speed, **whole.values()})
 
     def note_checkpoint(self, step: int) -> None:
         """A checkpoint of a step is stored."""
@@ -134,28 +121,18 @@ class Journal:
             self._telemetry.set_level("training_value", value, run_id=self._run_id, curve=name)
         return point
 
-    def _count(self, result: "StepResult", step: int, num_pairs: int) -> None:
-        """What happened in a step, for the window's point and for counters."""
-        run_id, happened = self._run_id, self._window.happened
-        self._telemetry.count("trained_pairs", num_pairs, "", run_id=run_id)
-        self._telemetry.set_level("training_step", step, run_id=run_id)
-        for item in result.seen:
-            for reason, count in item.skipped.items():
-                name = f"skipped/{item.part}/{reason}"
-                happened[name] = happened.get(name, 0) + count
-                self._telemetry.count("training_skipped_pairs", count, "", run_id=run_id, part=item.part, reason=reason)
-        happened["bad_steps"] = happened.get("bad_steps", 0) + (not result.is_good)
-        if not result.is_good:
-            self._telemetry.count("training_bad_steps", 1, "", run_id=run_id)
-
     def flush(self, step: int) -> None:
         """Store the points since the last checkpoint, for the one of this step.
 
         Raises:
             Unavailable: the store is full or away; the points are kept.
         """
-        self._store.put(keys.training_log(self._run_id, step), codecs.to_json(LogChunk(self._points)))
+        key = keys.training_log(self._run_id, step)
+        self._store.put(key, codecs.to_json(LogChunk(self._points)))
         self._points = []
+        for other in sorted(self._outdated - {key}):
+            self._store.delete(other)
+        self._outdated.clear()
 
 
 def read_points(store: Store, run_id: str, *, up_to: int | None = None) -> Iterator[Point]:

@@ -17,6 +17,7 @@ from gim.records import CheckpointManifest
 from gim.training.checkpoints.listing import check_new
 from gim.training.checkpoints.reading import Loaded, resume
 from gim.training.checkpoints.saver import CheckpointSaver
+from gim.training.compiling import Compiled
 from gim.training.config import TrainingConfig
 from gim.training.data.opening import OpenedPart, open_parts
 from gim.training.data.stream import MicroBatches, lanes_of_rank
@@ -203,13 +204,17 @@ class _Run:
         """The model as steps call it: over all ranks, compiled."""
         module: torch.nn.Module = self._model
         if self._config.loop.compile:
-            module = torch.compile(module)  # type: ignore[assignment]
+            module = Compiled(module)
         if self._ranks.world_size == 1:
             return module
         if self._config.loop.sync_batch_norm and self._ranks.device.type == "cuda":
             module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         # Parts of the mixture train different heads, and ranks meet different parts in one step.
-        return DistributedDataParallel(module, find_unused_parameters=True)
+        wrapped = DistributedDataParallel(module, find_unused_parameters=True)
+        # Not overwritten with the first rank's: `gim.training.statistics` puts them together. (As an argument it has
+        # another name in every other version of torch.)
+        wrapped.broadcast_buffers = False
+        return wrapped
 
     def _hooks(
         self,
@@ -229,7 +234,7 @@ class _Run:
             journal = Journal(
                 request.store,
                 self.run_id,
-                every_pairs=config.keep.log_every_pairs,
+                first_step=step,
                 telemetry=request.telemetry,
                 curves=curves,
                 on_point=request.on_point,

@@ -8,12 +8,14 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Protocol
 
 import torch
 
 from gim.training.config import LoopConfig, OptimiserConfig
 from gim.training.models.base import Loss
+from gim.training.window import Sum
 
 
 class MicroBatch(Protocol):
@@ -45,8 +47,7 @@ class MicroBatch(Protocol):
 class StepResult:
     """What a step did, on this rank."""
 
-    loss: float  # mean over this rank's micro-batches that were numbers
-    terms: dict[str, float]  # "<part>/<term>": mean over the micro-batches that have it
+    sums: dict[str, Sum]  # "loss", "<part>/<term>": over this rank's micro-batches where it is a number
     gradient_norm: float  # before clipping, over all ranks
     is_good: bool  # False: the gradient was no number, and nothing was changed
     bad: tuple[MicroBatch, ...]  # micro-batches of this rank whose loss was no number
@@ -54,15 +55,22 @@ class StepResult:
     num_supervised: int
     wait_seconds: float  # for data
 
+    @property
+    def loss(self) -> float:
+        """Mean over this rank's micro-batches that were numbers."""
+        return self.sums["loss"].mean
+
 
 @dataclass
-class _Sums:
-    total: list[torch.Tensor] = field(default_factory=list)
+class _Told:
+    """What the micro-batches of a step say, left on the device until the step is done."""
+
+    losses: list[torch.Tensor] = field(default_factory=list)
     terms: dict[str, list[torch.Tensor]] = field(default_factory=dict)
     num_supervised: int = 0
 
     def add(self, part: str, loss: Loss) -> None:
-        self.total.append(loss.total.detach())
+        self.losses.append(loss.total.detach())
         for name, value in loss.terms.items():
             self.terms.setdefault(f"{part}/{name}", []).append(value.detach())
         self.num_supervised += loss.num_supervised
@@ -96,7 +104,7 @@ class Stepper:
         """
         self._optimiser.zero_grad(set_to_none=True)
         before = [buffer.clone() for buffer in self._module.buffers()]  # running statistics
-        sums, seen, wait_seconds = _Sums(), [], 0.0
+        told, seen, wait_seconds = _Told(), [], 0.0
         for index in range(num):
             item = next(micro_batches)
             wait_seconds += item.wait_seconds
@@ -105,7 +113,7 @@ class Stepper:
                 with self._precision():
                     loss: Loss = self._module(item.batch.to(self._device))
                 (loss.total / num).backward()  # type: ignore[no-untyped-call]
-            sums.add(item.part, loss)
+            told.add(item.part, loss)
             seen.append(item)
         norm = self._clip()
         is_good = bool(norm.isfinite())
@@ -114,7 +122,7 @@ class Stepper:
         else:
             for buffer, value in zip(self._module.buffers(), before, strict=True):
                 buffer.copy_(value)
-        return self._result(sums, seen, norm=float(norm), is_good=is_good, wait_seconds=wait_seconds)
+        return self._result(told, seen, norm=float(norm), is_good=is_good, wait_seconds=wait_seconds)
 
     def _syncing(self, *, is_last: bool) -> AbstractContextManager[None]:
         """Gradients are averaged over ranks once, in the last backward pass."""
@@ -132,14 +140,13 @@ class Stepper:
 
     @staticmethod
     def _result(
-        sums: _Sums, seen: Sequence[MicroBatch], *, norm: float, is_good: bool, wait_seconds: float
+        told: _Told, seen: Sequence[MicroBatch], *, norm: float, is_good: bool, wait_seconds: float
     ) -> StepResult:
-        totals = torch.stack(sums.total)
-        are_numbers = totals.isfinite()
-        bad = tuple(item for item, good in zip(seen, are_numbers.tolist(), strict=True) if not good)
-        mean = totals[are_numbers].mean() if are_numbers.any() else totals.new_tensor(float("nan"))
-        terms = {name: float(torch.stack(values).nanmean()) for name, values in sums.terms.items()}
-        return StepResult(float(mean), terms, norm, is_good, bad, tuple(seen), sums.num_supervised, wait_seconds)
+        losses = torch.stack(told.losses).tolist()
+        bad = tuple(item for item, loss in zip(seen, losses, strict=True) if not isfinite(loss))
+        sums = {"loss": Sum.of(losses)}
+        sums |= {name: Sum.of(torch.stack(values).tolist()) for name, values in told.terms.items()}
+        return StepResult(sums, norm, is_good, bad, tuple(seen), told.num_supervised, wait_seconds)
 
 
 def seed_of(seed: int, step: int, lane: int) -> int:

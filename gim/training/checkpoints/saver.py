@@ -5,9 +5,9 @@ training goes on: the last good one stays, and the next is another try. Only the
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -83,7 +83,6 @@ class CheckpointSaver:
         self._keep_last, self._keep_best = keep_last, keep_best
         self._good = set() if resumed_from is None else {resumed_from}
         self._scores: dict[int, CheckpointScore] = {}  # not stored yet
-        self._held: list[int] = []
         self._running: Future[Outcome] | None = None
         self._last_failure: NotSaved | None = None
         self._is_closed = False
@@ -131,15 +130,6 @@ class CheckpointSaver:
         if not math.isfinite(value):
             raise InvalidInput(f"checkpoint {step}: its score is {value}, not a finite number")
         self._scores[step] = CheckpointScore(step, value)
-
-    @contextmanager
-    def reading(self, step: int) -> Iterator[None]:
-        """A checkpoint that is not removed for as long as the block runs, as while it is evaluated."""
-        self._held.append(step)
-        try:
-            yield
-        finally:
-            self._held.remove(step)
 
     def outcome(self) -> Outcome | None:
         """What became of the checkpoint on its way, once; None while that is not known. Never waits."""
@@ -205,7 +195,7 @@ class CheckpointSaver:
         ours = [step for step in stored if step <= newest or step in self._good]
         scores = stored_scores(self._store, run_id, ours)
         keep = steps_to_keep(ours, scores, last=self._keep_last, best=self._keep_best)
-        gone = [step for step in stored if step not in keep and step not in self._held]
+        gone = [step for step in stored if step not in keep]
         for step in gone:
             delete_checkpoint(self._store, run_id, step)
         return tuple(gone)

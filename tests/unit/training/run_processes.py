@@ -1,6 +1,6 @@
 """Whole runs in processes of their own, forked from one that has torch already: killed, told to stop, several ranks.
 
-    python -m tests.unit.training.run_processes FOLDER interrupted|ranked
+    python -m tests.unit.training.run_processes FOLDER interrupted|ranked|statistics
 
 prints what happened as one JSON document. Not a test. The process itself never trains: what autograd starts in it
 would be missing in its children.
@@ -39,8 +39,9 @@ CONFIG = changed(
     loop={"ema": 0.9},
     keep={"every_pairs": 4 * INTERVAL},
 )
+_KEEP = {"validation_pairs": 4, "validate_every_pairs": 20, "log_every_pairs": 12}  # points at steps 3, 6, 9
 RANKED = replace(
-    changed(CONFIG, schedule={"pairs": 4 * NUM_RANKED}, keep={"validation_pairs": 4, "validate_every_pairs": 20}),
+    changed(CONFIG, schedule={"pairs": 4 * NUM_RANKED}, keep=_KEEP),
     model={"runs": False},
 )
 
@@ -85,6 +86,8 @@ def train(
         for point in heard.points:
             if "validation/loss" in point.values:
                 log.write(f"validated {point.step} {point.values['validation/loss'].hex()}\n")
+            else:
+                log.write(f"point {point.step} {json.dumps(point.values)}\n")
         log.write(f"end {result.ended}\n")
     return 0
 
@@ -135,14 +138,14 @@ def reference(folder: Path) -> dict[str, Any]:
     return {"codes": [code], "log": lines(folder)}
 
 
-def ranked(folder: Path, plan: list[tuple[int, int]]) -> dict[str, Any]:
+def ranked(folder: Path, plan: list[tuple[int, int]], config: TrainingConfig = RANKED) -> dict[str, Any]:
     """A run by so many processes up to each of some steps."""
     dataset, codes = new_dataset(folder), []
     for num, until in plan:
         if num == 1:
-            codes.append(ended(in_child(folder, dataset, config=RANKED, until=until)))
+            codes.append(ended(in_child(folder, dataset, config=config, until=until)))
         else:
-            codes += as_two(lambda ranks, until=until: train(folder, dataset, config=RANKED, ranks=ranks, until=until))
+            codes += as_two(lambda ranks, until=until: train(folder, dataset, config=config, ranks=ranks, until=until))
     logs = [lines(folder, rank) for rank in (0, 1)]
     return {"codes": codes, "logs": logs, "weights": last_weights(folder)}
 
@@ -174,7 +177,15 @@ def by_ranks(folder: Path) -> dict[str, Any]:
     }
 
 
+def with_statistics(folder: Path) -> dict[str, Any]:
+    config = replace(RANKED, model={})
+    plans = {"whole": [(2, 0)], "stopped": [(2, 2), (2, 7), (2, 0)]}
+    return {name: ranked(make(folder, name), plan, config) for name, plan in plans.items()}
+
+
 if __name__ == "__main__":
     build_optimiser(Pixels().groups(), CONFIG.optimiser, architecture="pixels")  # imports much, once for all children
-    happened = {"interrupted": interrupted, "ranked": by_ranks}[sys.argv[2]](Path(sys.argv[1]))
+    happened = {"interrupted": interrupted, "ranked": by_ranks, "statistics": with_statistics}[sys.argv[2]](
+        Path(sys.argv[1])
+    )
     sys.stdout.write(json.dumps(happened) + "\n")

@@ -18,7 +18,6 @@ def test_one_process_needs_nothing_of_torch_distributed(environment):
         assert (ranks.any(True), ranks.any(False)) == (True, False)
         assert ranks.from_first("this") == "this"
         assert ranks.gather(3) == [3]
-        assert ranks.gather_mappings({"lane": [1]}) == {"lane": [1]}
 
 
 @pytest.mark.parametrize(

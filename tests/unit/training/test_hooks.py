@@ -22,6 +22,7 @@ from gim.training.hooks import RunHooks
 from gim.training.journal import Journal, read_points
 from gim.training.optimiser import build_optimiser
 from gim.training.step import StepResult
+from gim.training.window import Sum, Window
 from gim.weights.checkpoint import read_checkpoint
 from tests.unit.training.toy import Rows, Toy, ToyMicroBatch, ToyStream
 
@@ -52,7 +53,7 @@ def store(tmp_path):
 def hooks_of(store, *, saver=None, average=None, ranks=None, judge=None, held_out=None, model=None):
     said = []
     model = model or Toy()
-    journal = Journal(store, "run-1", every_pairs=2, telemetry=NullTelemetry())
+    journal = Journal(store, "run-1", telemetry=NullTelemetry())
     hooks = RunHooks(
         run_id="run-1",
         config=CONFIG,
@@ -79,7 +80,7 @@ def saver_of(store):
 
 
 def result(*, is_good=True, bad=(), seen=()):
-    return StepResult(1.0, {}, 1.0, is_good, bad, seen, 1, 0.0)
+    return StepResult({"loss": Sum(1.0, 1)}, 1.0, is_good, bad, seen, 1, 0.0)
 
 
 def after(hooks, step, **options):
@@ -204,6 +205,21 @@ def test_ranks_but_the_first_write_nothing(store):
     hooks.save(1, is_last=True)
     assert list(store.list("checkpoints/")) == []
     assert (judged, said) == ([], [])
+
+
+def test_a_point_is_of_the_steps_since_the_last_one_on_all_ranks(store):
+    class First(Ranks):
+        def gather(self, value):
+            gathered.append(value.num_pairs)
+            return [value, Window(value.num_pairs, sums={"loss": Sum(14.0, 2)})]
+
+    gathered = []
+    hooks, _ = hooks_of(store, ranks=First(0, 2))
+    hooks.config = replace(CONFIG, keep=replace(CONFIG.keep, log_every_pairs=4))
+    for step in range(1, 6):
+        after(hooks, step)
+    assert gathered == [4, 4]
+    assert [(point.step, point.pairs, point.values["loss"]) for point in read(hooks, store)] == [(2, 4, 4), (4, 8, 4)]
 
 
 def test_pictures_are_drawn_with_what_is_published(store):

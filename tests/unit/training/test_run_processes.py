@@ -37,6 +37,11 @@ def numbers_in(log: Sequence[str], word: str) -> list[tuple[int, float]]:
     return [(int(line.split()[1]), float.fromhex(line.split()[2])) for line in log if line.startswith(word)]
 
 
+def points_in(log: Sequence[str]) -> dict[int, dict[str, float]]:
+    """Points of the training's curves by step."""
+    return {int(line.split()[1]): json.loads(line.split(maxsplit=2)[2]) for line in log if line.startswith("point")}
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_ten_random_moments_has_the_losses_of_one_that_is_not(interrupted):
     reference = dict(numbers_in(interrupted["reference"]["log"], "loss"))
@@ -93,9 +98,31 @@ def test_two_processes_equal_one_with_accumulation(ranked, by):
 
 
 @pytest.mark.parametrize("by", ["two", "two, one, two"])
+def test_the_curves_of_two_processes_are_those_of_one(ranked, by):
+    one, found = (points_in(ranked[who]["logs"][0]) for who in ("one", by))
+    assert list(one) == list(found) == [3, 6, NUM_RANKED]
+    assert {"video/labels", "homography/dense", "gradient_norm", "lr"} < one[3].keys()
+    for step, values in one.items():
+        assert found[step].keys() == values.keys()
+        for name in values.keys() - {"pairs_per_second", "data_wait_share"}:
+            assert found[step][name] == pytest.approx(values[name], abs=1e-5), name
+
+
+@pytest.mark.parametrize("by", ["two", "two, one, two"])
 def test_any_number_of_processes_validates_on_the_same_pairs(ranked, by):
     one = numbers_in(ranked["one"]["logs"][0], "validated")
     assert [step for step, _ in one] == [5, NUM_RANKED]
     found = numbers_in(ranked[by]["logs"][0], "validated")
     assert [step for step, _ in found] == [5, NUM_RANKED]
     assert [loss for _, loss in found] == pytest.approx([loss for _, loss in one], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_running_statistics_of_two_processes_do_not_show_where_the_run_was_stopped(tmp_path):
+    whole, stopped = what_happened("statistics", tmp_path).values()
+    assert set(whole["codes"] + stopped["codes"]) == {0}
+    assert {"own.trunk.1.running_mean", "own.trunk.1.running_var"} < whole["weights"].keys()
+    for name, values in whole["weights"].items():
+        assert stopped["weights"][name] == pytest.approx(values, abs=1e-6), name
+    validated = [numbers_in(happened["logs"][0], "validated") for happened in (whole, stopped)]
+    assert validated[1] == [(step, pytest.approx(loss, abs=1e-6)) for step, loss in validated[0]]

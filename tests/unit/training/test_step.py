@@ -1,11 +1,14 @@
 """One step: the mean over its micro-batches, clipped, and nothing where a gradient is no number."""
 
+from math import isfinite
+
 import pytest
 import torch
 
 from gim.training.config import LoopConfig, OptimiserConfig
 from gim.training.optimiser import build_optimiser, set_learning_rate
 from gim.training.step import Stepper
+from gim.training.window import Sum
 from tests.unit.training.toy import Rows, Toy, ToyStream
 
 
@@ -24,7 +27,7 @@ def test_micro_batches_add_up_to_the_mean_over_all_rows() -> None:
     assert other.weights.grad is not None
     assert model.weights.grad == pytest.approx(other.weights.grad, rel=1e-6)
     assert result.loss == pytest.approx(loss.item(), rel=1e-6)
-    assert result.terms == {"video/square": pytest.approx(loss.item(), rel=1e-6)}
+    assert result.sums == {"loss": result.sums["video/square"], "video/square": Sum(pytest.approx(4 * loss.item()), 4)}
     assert (result.num_supervised, result.wait_seconds, result.is_good, result.bad) == (12, 1.0, True, ())
 
 
@@ -47,7 +50,8 @@ def test_a_step_with_a_bad_micro_batch_changes_nothing_and_names_it() -> None:
     assert torch.equal(model.weights, before)
     assert [item.batch.values.isnan().any().item() for item in result.bad] == [True]
     assert len(result.seen) == 3
-    assert result.loss == result.loss  # the mean of those that are numbers
+    assert [item.count for item in result.sums.values()] == [2, 2]  # those that are numbers
+    assert isfinite(result.loss)
     assert stepper.step(stream, 3).is_good
     assert not torch.equal(model.weights, before)
 

@@ -160,7 +160,7 @@ def one_and_two(folder: Path) -> dict[str, Any]:
     codes += as_two(lambda ranks: train(folder, ranks=ranks, until=30))
     losses = [[line for line in (folder / f"log{rank}").read_text().splitlines() if "loss" in line] for rank in (0, 1)]
     store = FileStore(folder / "store")
-    positions = {step: load(store, RUN, step).state["reader"] for step in stored_steps(store, RUN)}
+    positions = {step: load(store, RUN, step).state["reader"]["lanes"] for step in stored_steps(store, RUN)}
     return {"codes": codes, "losses": losses, "positions": positions}
 
 
@@ -174,10 +174,8 @@ def talk(folder: Path) -> dict[str, Any]:
             "any": [ranks.any(ranks.rank == 1), ranks.any(False)],
             "first": ranks.from_first({"step": 10 + ranks.rank}),
             "gather": ranks.gather(ranks.rank),
-            "mappings": ranks.gather_mappings({f"lane {ranks.rank}": [1]}),
         }
         (folder / f"heard{ranks.rank}").write_text(json.dumps(heard))
-        ranks.gather_mappings({"lane": 0})  # the same on both
         return 0
 
     codes = as_two(work)

@@ -174,16 +174,6 @@ def test_the_last_and_the_best_are_kept(store):
     assert stored_steps(store, RUN) == [20, 40, 60]
 
 
-def test_what_is_being_read_stays_until_it_has_been(store):
-    with CheckpointSaver(store, TEMPLATE, keep_last=1) as saver:
-        steps_of(saver, 10)
-        with saver.reading(10):
-            steps_of(saver, 20, 30)
-            assert stored_steps(store, RUN) == [10, 30]
-        steps_of(saver, 40)
-        assert stored_steps(store, RUN) == [40]
-
-
 def test_old_ones_that_cannot_be_removed_are_told_and_tried_again(store):
     with CheckpointSaver(store, TEMPLATE, keep_last=1) as saver:
         steps_of(saver, 10)

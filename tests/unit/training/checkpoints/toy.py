@@ -8,6 +8,7 @@ import torch.distributed as dist
 
 from gim.records import CheckpointManifest
 from gim.training.checkpoints.writing import Weights
+from gim.training.data.position import merge_states
 from gim.training.distributed import Ranks
 from gim.training.ema import WeightAverage
 
@@ -52,15 +53,15 @@ class ToyRun:
 
     def state(self) -> dict[str, Any] | None:
         """What a checkpoint holds, on the first rank."""
-        positions = self.ranks.gather_mappings(self.positions)
-        if positions is None:
+        readers = self.ranks.gather({"orders": {}, "lanes": self.positions})
+        if readers is None:
             return None
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict(),
             "random": torch.get_rng_state(),
-            "reader": positions,
+            "reader": merge_states(readers),
             "step": self.step,
         }
 
@@ -69,7 +70,7 @@ class ToyRun:
         self.optimiser.load_state_dict(state["optimiser"])
         self.average.load_state_dict(state["average"])
         torch.set_rng_state(state["random"])
-        self.positions = {name: state["reader"][name] for name in self.positions}
+        self.positions = {name: state["reader"]["lanes"][name] for name in self.positions}
         self.step = state["step"]
 
     def weights(self) -> list[Weights]:
