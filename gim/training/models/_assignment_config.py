@@ -1,7 +1,7 @@
 """Settings of the architectures that assign keypoints to each other, and how a recipe's are checked against them."""
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from gim.errors import ConfigError
 from gim.training.supervision.keypoints import Thresholds
@@ -43,6 +43,7 @@ class LightGlueConfig(AssignmentConfig):
     layers: int = 9
     width: int = 256
     heads: int = 4
+    begin: Literal["random", "descriptors"] = "random"  # untrained weights; see `begin_with_descriptors`
     gamma: float = 1.0  # a layer's loss counts this power of its distance from the last; 1: all the same (Eq. 11)
     confidence: bool = False  # also train what stops early, as GIM does; it moves no other weight
     recompute: bool = False  # a layer's inside in the backward pass instead of keeping it: less memory, a third slower

@@ -3,6 +3,7 @@
 Source: LightGlue (Lindenberger et al., ICCV 2023), Eq. 11 and Sec. 3.4; GIM (Shen et al., ICLR 2024) for video.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -27,6 +28,8 @@ from gim.training.models.base import Loss, Trainable
 from gim.training.samples import FeatureSample
 from gim.training.supervision.keypoints import KeypointTruth, keypoint_truth
 from gim.weights.checkpoint import StateDict, load_into, select
+
+_SHARPNESS = 40.0  # what a cosine counts in the exponent: the loss of untrained XFeat is lowest about there
 
 
 class _Context(NamedTuple):
@@ -67,6 +70,8 @@ class LightGlueTrainable(Trainable):
             n_layers=config.layers,
             num_heads=config.heads,
         )
+        if config.begin == "descriptors":
+            begin_with_descriptors(self.network)
         self._set_trained()
         self._thresholds = config.thresholds
 
@@ -153,6 +158,29 @@ class LightGlueTrainable(Trainable):
         """All but what nothing here gives a gradient, which must not wait for one on another rank."""
         self.network.train().requires_grad_(requires_grad=True)
         self.network.token_confidence.requires_grad_(requires_grad=self.config.confidence)
+
+
+@torch.no_grad()
+def begin_with_descriptors(network: LightGlueNetwork) -> None:
+    """Let an untrained network assign by the similarity of descriptors, so that training begins where that ends.
+
+    No layer changes the state at first: the last matrix of every residual branch is zero (Zhang et al., Fixup, ICLR
+    2019). The heads compare the states as they are, at a temperature at which a soft-max tells neighbours apart.
+    Descriptors are of unit length. One wider than the network is projected at random, which keeps angles nearly.
+    """
+    if isinstance(network.input_proj, torch.nn.Linear):
+        torch.nn.init.orthogonal_(network.input_proj.weight)
+        torch.nn.init.zeros_(network.input_proj.bias)
+    layer: Any  # of kornia, untyped
+    for layer in network.transformers:
+        for branch in (layer.self_attn.ffn[-1], layer.cross_attn.ffn[-1]):
+            torch.nn.init.zeros_(branch.weight)
+            torch.nn.init.zeros_(branch.bias)
+    width = int(network.conf.descriptor_dim)
+    head: Any
+    for head in network.log_assignment:
+        torch.nn.init.eye_(head.final_proj.weight).mul_(math.sqrt(_SHARPNESS * math.sqrt(width)))
+        torch.nn.init.zeros_(head.final_proj.bias)
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from gim.matchers.nn.superpoint import SuperPoint
 from gim.matchers.registry import load_matcher
 from gim.records import Features
 from gim.training.batches import FeatureBatch
+from gim.training.models._assignment_batch import centred_places, network_inputs
 from gim.training.models._assignment_lightglue import LightGlueTrainable
 from gim.training.models.lightglue import build as build_lightglue
 from gim.training.models.xfeat_lighterglue import build
@@ -37,6 +38,34 @@ def loss_and_gradients(model: LightGlueTrainable, batch: FeatureBatch) -> tuple[
     return loss.total.item(), {
         name: item.grad.clone() for name, item in model.named_parameters() if item.grad is not None
     }
+
+
+@pytest.mark.parametrize(("width", "is_exact"), [(64, True), (96, True), (48, False)])
+def test_an_untrained_network_that_begins_with_descriptors_matches_those_most_alike(width: int, is_exact: bool) -> None:
+    model = tiny(begin="descriptors", width=width)
+    batch = model.collate([shifted(number, 40) for number in range(3)])
+    network = model.network.eval()
+    batch0, batch1 = network_inputs(batch, centred_places)
+    with torch.no_grad():
+        assignment = network(batch0, batch1)[:, :-1, :-1]
+    alike = batch.descriptors0 @ batch.descriptors1.transpose(1, 2)
+    assert torch.equal(alike.argmax(2), torch.arange(40).expand(3, 40))  # descriptors of a match differ by little
+    is_same = assignment.argmax(2) == alike.argmax(2)
+    assert is_same.all() if is_exact else is_same.float().mean() > 0.8  # too narrow for all of a descriptor
+
+
+def test_every_weight_of_a_network_that_begins_with_descriptors_is_trained() -> None:
+    model = tiny(begin="descriptors")
+    before = {name: value.clone() for name, value in model.named_parameters() if value.requires_grad}
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0)
+    for number in range(3):  # branches that give nothing at first wait for their last matrix
+        optimiser.zero_grad()
+        model(model.collate([shifted(number), shifted(number + 5)])).total.backward()
+        optimiser.step()
+    still = [
+        name for name, value in model.named_parameters() if value.requires_grad and torch.equal(value, before[name])
+    ]
+    assert still == []
 
 
 def test_collating_pads_to_the_most_keypoints() -> None:
