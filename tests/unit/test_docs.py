@@ -132,7 +132,9 @@ def test_pictures_speak_and_suit_dark_and_light_pages(picture):
     assert 'class="page"' in text  # a ground of its own: the page behind it may have any colour
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/settings.md", "docs/formats.md", "docs/parity.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/settings.md", "docs/formats.md", "docs/parity.md", "docs/results.md"]
+)
 def test_what_is_made_from_code_and_results_is_up_to_date(page):
     assert (ROOT / page).read_text() == readme.pages()[ROOT / page], "run `python -m bench.readme`"
 

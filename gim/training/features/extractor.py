@@ -1,7 +1,7 @@
 """Sees samples through an extractor whose weights do not change: what sparse matchers are trained on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Any, Protocol
 
@@ -69,14 +69,13 @@ class FrozenExtractor:
         self._batches = Batches(inference)
         self._lock = RLock()
 
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """Everything that changes the features of a given sample."""
+    def identity(self, *, of_labels: bool = True) -> Mapping[str, Any]:
+        """Everything that changes the features of a given sample; of one without labels, not where labels are put."""
         return {
             "extractor": self.name,
             "revision": REVISION,
             "weights": self.weights.sha256 if self.weights else "",
-            "settings": self.settings,
+            "settings": self.settings if of_labels else replace(self.settings, at_labels=False),
             "precision": self._inference.precision,
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from gim.errors import CorruptObject
 from gim.training.data.parts import Draw, Group, Part
+from gim.training.data.video import VideoPart
 from gim.training.features.cache import FeatureCache, KeptKey
 from gim.training.features.extractor import FrozenExtractor
 from gim.training.features.kept_file import KeptFile, NoSample
@@ -66,7 +67,7 @@ class FeaturePart:
             group=self._part.identity(group),
             num_pairs=self.group_sizes[group],
             variant=variant,
-            extractor=self.extractor.identity,
+            extractor=self.extractor.identity(of_labels=self.name == VideoPart.name),
             made_with=self._made_with,
         )
 

@@ -157,7 +157,7 @@ def test_identity_of_an_extractor_changes_with_its_weights_and_settings(shared_d
         loaded("aliked", "aliked-t16.pth", shared_data, tmp_path),
         loaded("aliked", "aliked-n16.pth", shared_data, tmp_path, label_share=1.0),
     ]
-    assert len({str(extractor.identity) for extractor in made}) == 3
+    assert len({str(extractor.identity()) for extractor in made}) == 3
     assert [extractor.descriptor_size for extractor in made] == [128, 64, 128]
     assert made[0].settings.detection_threshold == 0.2  # the published one is stated, not left open
     assert made[0].weights.licence == "BSD-3-Clause"

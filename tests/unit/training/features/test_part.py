@@ -180,6 +180,15 @@ def test_any_other_setting_or_content_has_other_files(tmp_path):
     assert kept_part(tmp_path).identity(0) != kept_part(tmp_path).identity(1)
 
 
+def test_where_labels_are_put_changes_nothing_for_pairs_without_labels(tmp_path):
+    plane, film = (
+        {kept_part(tmp_path, FakePart(name=name), at_labels=here).key(0, 0).digest for here in (False, True)}
+        for name in ("homography", "video")
+    )
+    assert len(plane) == 1
+    assert len(film) == 2
+
+
 def test_beyond_the_limit_features_are_made_anew_and_that_is_said_once(tmp_path):
     said: list[str] = []
     inner = FakePart()
