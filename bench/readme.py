@@ -3,8 +3,7 @@
 Sections between `<!-- NAME:begin -->` and `<!-- NAME:end -->` are made here: `results` from the JSON files that the
 benches left in bench/results, `parity` from that of `python -m bench.parity`, `video-labels` and its plot from that of
 `python -m bench.video_labels`, `example` from what `python -m bench.example` recorded, all others from the code, as is
-docs/settings.md. With `--check` nothing is written, and the
-exit code says whether the pages are up to date.
+docs/settings.md. With `--check` nothing is written, and the exit code says whether the pages are up to date.
 """
 
 import argparse

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,7 @@ import numpy as np
 from bench.machine import machine_facts
 from bench.video_labels.conditions import CONDITIONS, REFERENCES, SETTINGS, Condition, Plan
 from bench.video_labels.scores import Benchmark, benchmarks, score_reference, score_run, table_of
-from bench.video_labels.training import build_dataset, label_films, train
-from gim.adapters.store_file import FileStore
-from gim.datasets.manifest import read_dataset
+from bench.video_labels.training import Dataset, build_datasets, label_films, train
 from gim.records import Float64Array
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +32,7 @@ def main() -> None:
     """Run all that is left of the experiment."""
     plan, jobs = _plan()
     label_films(plan, jobs=jobs)
-    datasets = {condition.name: build_dataset(plan, condition) for condition in CONDITIONS}
+    datasets = build_datasets(plan)
     found = benchmarks(plan.data)
     errors: Errors = {}
     with ThreadPoolExecutor(jobs) as executor:
@@ -43,7 +41,9 @@ def main() -> None:
             for each in REFERENCES
         }
         runs = {
-            (seed, condition.name): executor.submit(_train_and_score, plan, condition, seed, datasets, found)
+            (seed, condition.name): executor.submit(
+                _train_and_score, plan, condition, seed, datasets[condition.name], found
+            )
             for seed in plan.seeds
             for condition in CONDITIONS
         }
@@ -59,9 +59,9 @@ def main() -> None:
 
 
 def _train_and_score(
-    plan: Plan, condition: Condition, seed: int, datasets: dict[str, str], found: list[Benchmark]
+    plan: Plan, condition: Condition, seed: int, dataset: Dataset, found: list[Benchmark]
 ) -> dict[str, Float64Array]:
-    train(plan, condition, seed, datasets[condition.name])
+    train(plan, condition, seed, dataset.id)
     return _kept(plan, plan.run_id(condition, seed), partial(score_run, plan, condition, seed, found))
 
 
@@ -82,7 +82,7 @@ def _kept(plan: Plan, name: str, score: Callable[[], dict[str, Float64Array]]) -
         return dict(kept)
 
 
-def _facts(plan: Plan, last_seed: int, datasets: dict[str, str]) -> dict[str, Any]:
+def _facts(plan: Plan, last_seed: int, datasets: dict[str, Dataset]) -> dict[str, Any]:
     return {
         "name": "video_labels",
         "machine": machine_facts(),
@@ -90,14 +90,8 @@ def _facts(plan: Plan, last_seed: int, datasets: dict[str, str]) -> dict[str, An
         "seeds": list(plan.seeds[: plan.seeds.index(last_seed) + 1]),
         "recipe": plan.recipe,
         "sets": [*SETTINGS, *plan.sets],
-        "datasets": {name: _dataset_facts(plan, dataset_id) for name, dataset_id in datasets.items()},
+        "datasets": {name: asdict(dataset) for name, dataset in datasets.items()},
     }
-
-
-def _dataset_facts(plan: Plan, dataset_id: str) -> dict[str, Any]:
-    with closing(FileStore(plan.store, create=False)) as store:
-        manifest = read_dataset(store, dataset_id)
-    return {"id": dataset_id, "pairs": manifest.num_pairs}
 
 
 def _write(plan: Plan, result: dict[str, Any]) -> None:

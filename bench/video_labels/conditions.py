@@ -29,6 +29,7 @@ FILMS = (
 )
 HELD_OUT = ("posed/fox", "posed/kitti06")
 HELD_OUT_PLANES = "homography"
+POSED_MEAN = "posed mean"  # in results: of HELD_OUT together
 
 # What differs from the recipe `tiny`: smaller images and fewer augmentations, as nine runs take hours on two cores;
 # more steps of fewer pairs; matched by twice the keypoints of training, and not by four times as many.
@@ -70,7 +71,8 @@ class Reference:
     files: tuple[tuple[str, str], ...] = ()  # setting -> file of permissive weights
 
 
-_XFEAT = ("xfeat_weights", "xfeat_folded.pt")
+EXTRACTOR_FILE = "xfeat_folded.pt"
+_XFEAT = ("xfeat_weights", EXTRACTOR_FILE)
 REFERENCES = (
     Reference("mutual", "XFeat, mutual nearest neighbours: nothing is trained here", "xfeat", (_XFEAT,)),
     Reference(

@@ -3,16 +3,15 @@
 from typing import Any
 
 from bench.code_tables import markdown_table
-from bench.video_labels.conditions import CONDITIONS, FILMS, REFERENCES
+from bench.video_labels.conditions import CONDITIONS, FILMS, HELD_OUT_PLANES, POSED_MEAN, REFERENCES
 
 Document = dict[str, Any]
 PLOT = "video_labels.svg"
-POSED_MEAN = "posed mean"
 TITLES = {
     "fox": "fox, poses",
     "kitti06": "kitti06, poses",
     POSED_MEAN: "mean of both",
-    "homography": "homography, corners",
+    HELD_OUT_PLANES: "homography, corners",
 }
 
 
@@ -26,7 +25,7 @@ def section(document: Document | None) -> str:
 
 def unit_of(benchmark: str) -> str:
     """Of its thresholds."""
-    return "px" if benchmark == "homography" else "°"
+    return "px" if benchmark == HELD_OUT_PLANES else "°"
 
 
 def _facts(document: Document) -> str:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from bench.video_labels.conditions import CONDITIONS, HELD_OUT, HELD_OUT_PLANES, Condition, Plan, Reference
+from bench.video_labels.conditions import CONDITIONS, HELD_OUT, HELD_OUT_PLANES, POSED_MEAN, Condition, Plan, Reference
 from gim.adapters.store_file import FileStore
 from gim.benchmarks.homography_pairs import read_homography_pairs
 from gim.benchmarks.posed import read_posed_pairs
@@ -63,8 +63,8 @@ def _planes(folder: Path) -> Benchmark:
     protocol = homography_protocol_named("strict")
     pairs = read_homography_pairs(folder / "pairs_h.txt")
     names = [(pair.image0, pair.image1) for pair in pairs]
-    views = folder_views("homography", folder, names, size_named("short-480", PLANE_SIZES).rule)
-    return Benchmark("homography", PLANE_PX, views, homography_scorer(pairs, protocol), PlaneColumn.CORNER_ERROR_PX)
+    views = folder_views(HELD_OUT_PLANES, folder, names, size_named("short-480", PLANE_SIZES).rule)
+    return Benchmark(HELD_OUT_PLANES, PLANE_PX, views, homography_scorer(pairs, protocol), PlaneColumn.CORNER_ERROR_PX)
 
 
 def score_run(plan: Plan, condition: Condition, seed: int, found: Sequence[Benchmark]) -> dict[str, Float64Array]:
@@ -164,7 +164,7 @@ def table_of(errors: dict[str, dict[str, list[Float64Array]]], found: Sequence[B
             bound: (float(np.mean([mean for mean, _ in each])), np.mean([sets for _, sets in each], axis=0))
             for bound, each in posed.items()
         }
-        rows["posed mean"] = {f"{bound:g}": estimate_of(*each) for bound, each in together[condition].items()}
+        rows[POSED_MEAN] = {f"{bound:g}": estimate_of(*each) for bound, each in together[condition].items()}
         table[condition] = rows
     names = [condition.name for condition in CONDITIONS if condition.name in together]
     steps = {

@@ -4,8 +4,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from bench.video_labels.conditions import CONDITIONS, FILMS, HELD_OUT, SETTINGS, Condition, Plan
+from bench.video_labels.conditions import CONDITIONS, EXTRACTOR_FILE, FILMS, HELD_OUT, SETTINGS, Condition, Plan
 
 
 def label_films(plan: Plan, *, jobs: int) -> None:
@@ -15,14 +16,25 @@ def label_films(plan: Plan, *, jobs: int) -> None:
         _gim(plan, "run", *films, "--recipe", recipe, "--jobs", str(jobs))
 
 
-def build_dataset(plan: Plan, condition: Condition) -> str:
-    """The id of a condition's dataset. All films are for training: what is held out is no film."""
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What runs are trained on."""
+
+    id: str
+    pairs: int
+
+
+def build_datasets(plan: Plan) -> dict[str, Dataset]:
+    """By condition, one for each kind of labels. All films are for training: what is held out is no film."""
+    made = {labels: _build(plan, labels) for labels in dict.fromkeys(condition.labels for condition in CONDITIONS)}
+    return {condition.name: made[condition.labels] for condition in CONDITIONS}
+
+
+def _build(plan: Plan, labels: str) -> Dataset:
     clear_of = [option for name in HELD_OUT for option in ("--keep-clear-of", str(plan.data / name))]
-    made = _gim(
-        plan, "dataset", "build", "--name", condition.labels, "--recipe", condition.labels,
-        "--held-out-share", "0", *clear_of, "--json",
-    )  # fmt: skip
-    return str(json.loads(made)["dataset"])
+    options = ["--name", labels, "--recipe", labels, "--held-out-share", "0", *clear_of, "--json"]
+    made = json.loads(_gim(plan, "dataset", "build", *options))
+    return Dataset(made["dataset"], made["pairs"])
 
 
 def train(plan: Plan, condition: Condition, seed: int, dataset_id: str) -> None:
@@ -31,7 +43,7 @@ def train(plan: Plan, condition: Condition, seed: int, dataset_id: str) -> None:
         f"train.loop.seed={seed}",
         f"train.schedule.pairs={plan.num_pairs}",
         "train.keep.validation_pairs=0",
-        f"train.model.extractor_weights={plan.weights / 'xfeat_folded.pt'}",
+        f"train.model.extractor_weights={plan.weights / EXTRACTOR_FILE}",
         f"train.features.cache={plan.work / 'cache'}",
         "run.threads=1",
     )

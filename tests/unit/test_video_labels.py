@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.video_labels import page, plot
-from bench.video_labels.conditions import CONDITIONS, REFERENCES, SETTINGS
+from bench.video_labels.conditions import CONDITIONS, POSED_MEAN, REFERENCES, SETTINGS
 from bench.video_labels.scores import PLANE_PX, POSE_DEG, auc_sets, table_of
 from gim.evaluation.auc import error_auc
 
@@ -64,7 +64,7 @@ def test_the_mean_of_both_posed_sets_is_one(document):
     rows = document["auc"]["propagated"]
     for bound in ("5", "10", "20"):
         mean = (rows["fox"][bound]["mean"] + rows["kitti06"][bound]["mean"]) / 2
-        assert rows[page.POSED_MEAN][bound]["mean"] == pytest.approx(mean)
+        assert rows[POSED_MEAN][bound]["mean"] == pytest.approx(mean)
 
 
 def test_intervals_hold_the_mean_and_widen_with_runs_that_differ(errors):
