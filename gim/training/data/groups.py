@@ -1,7 +1,7 @@
 """Groups of pairs, fetched before their turn and closed after it: what is open at a time is bounded."""
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -48,6 +48,7 @@ class OpenGroups(Generic[Item]):
         self._guard = threading.Lock()
         self._slots: dict[Place, _Slot[Item]] = {}
         self._idle: OrderedDict[Place, None] = OrderedDict()
+        self._leaving: deque[ExitStack] = deque()  # of groups that are to be closed, a task of the fetchers for each
 
     def hold(self, place: Place, distance: int) -> None:
         """Begin to fetch a group whose turn comes in `distance` pairs, and keep it."""
@@ -79,13 +80,15 @@ class OpenGroups(Generic[Item]):
             while len(self._idle) > self._max_idle:
                 oldest, _ = self._idle.popitem(last=False)
                 # The store may have to remove files: not while others wait for the guard.
-                self._fetchers.push((_CLOSING,), self._slots.pop(oldest).leaving.close)
+                self._leaving.append(self._slots.pop(oldest).leaving)
+                self._fetchers.push((_CLOSING,), lambda: self._leaving.popleft().close())
 
     def close(self) -> None:
         """End the threads and close all groups; the makers have ended before."""
-        self._fetchers.close()
-        for slot in self._slots.values():
-            slot.leaving.close()
+        self._fetchers.close()  # which drops what they have not begun
+        for leaving in [*self._leaving, *(slot.leaving for slot in self._slots.values())]:
+            leaving.close()
+        self._leaving.clear()
         self._slots.clear()
         self._idle.clear()
 

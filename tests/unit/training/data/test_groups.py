@@ -3,13 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from gim.errors import KeyMissing
 from gim.training.data.groups import OpenGroups
 from gim.training.data.workers import Workers
-from tests.unit.training.data.fake_parts import FakePart, Made
+from tests.unit.training.data.fake_parts import FakeGroup, FakePart, Made
 
 
 def no_error(error: Exception) -> None:
@@ -49,6 +50,35 @@ def test_a_group_stays_open_while_anyone_holds_it(makers: Workers) -> None:
     groups.close()
     assert part.num_open == 0
     assert part.opened == {0: 1, 1: 2, 2: 1}
+
+
+class Slow(FakePart):
+    """Whose groups, all but the first, take until `gate` is set."""
+
+    gate = threading.Event()
+
+    @contextmanager
+    def open(self, group: int) -> Iterator[FakeGroup]:
+        with super().open(group) as opened:
+            assert group == 0 or self.gate.wait(20)
+            yield opened
+
+
+def test_a_group_whose_closing_has_not_begun_at_the_end_is_closed(makers: Workers) -> None:
+    part = Slow("video", [1] * 9)
+    groups: OpenGroups[Made] = OpenGroups([part], makers, max_idle=0, on_error=no_error)
+    groups.hold((0, 0), 0)
+    used = threading.Event()
+    groups.use((0, 0), (0,), lambda group: used.set())
+    assert used.wait(20)
+    for group in range(1, 9):
+        groups.hold((0, group), group)
+    wait_for(lambda: part.num_open > 3)  # all that fetch are at it
+    groups.release((0, 0))
+    makers.close()
+    threading.Timer(0.2, part.gate.set).start()
+    groups.close()
+    assert part.num_open == 0
 
 
 def test_what_waits_for_a_group_is_told_why_it_cannot_be_opened(makers: Workers) -> None:
