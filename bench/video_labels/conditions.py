@@ -30,6 +30,7 @@ FILMS = (
 HELD_OUT = ("posed/fox", "posed/kitti06")
 HELD_OUT_PLANES = "homography"
 POSED_MEAN = "posed mean"  # in results: of HELD_OUT together
+NUM_KEYPOINTS = 1024  # of an image that is matched, by whatever matcher
 
 # What differs from the recipe `tiny`: smaller images and fewer augmentations, as nine runs take hours on two cores;
 # more steps of fewer pairs; matched by twice the keypoints of training, and not by four times as many.
@@ -39,7 +40,7 @@ SETTINGS = (
     "train.features.variants=2",
     "train.loop.batch_size=4",
     "train.loop.canonical_batch=4",
-    "train.model.max_keypoints=1024",
+    f"train.model.max_keypoints={NUM_KEYPOINTS}",
     "train.keep.every_pairs=2000",
 )
 

@@ -10,7 +10,16 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from bench.video_labels.conditions import CONDITIONS, HELD_OUT, HELD_OUT_PLANES, POSED_MEAN, Condition, Plan, Reference
+from bench.video_labels.conditions import (
+    CONDITIONS,
+    HELD_OUT,
+    HELD_OUT_PLANES,
+    NUM_KEYPOINTS,
+    POSED_MEAN,
+    Condition,
+    Plan,
+    Reference,
+)
 from gim.adapters.store_file import FileStore
 from gim.benchmarks.homography_pairs import read_homography_pairs
 from gim.benchmarks.posed import read_posed_pairs
@@ -82,7 +91,8 @@ def score_run(plan: Plan, condition: Condition, seed: int, found: Sequence[Bench
 
 def score_reference(plan: Plan, reference: Reference, found: Sequence[Benchmark]) -> dict[str, Float64Array]:
     """Errors [num_protocol_seeds, num_pairs] of a matcher that is not trained here, on every benchmark."""
-    settings = {setting: str(plan.weights / name) for setting, name in reference.files}
+    files = {setting: str(plan.weights / name) for setting, name in reference.files}
+    settings = {**files, "max_keypoints": str(NUM_KEYPOINTS)}
     return score_matcher(load_matcher(reference.matcher, settings, ModelResources()), found)
 
 
