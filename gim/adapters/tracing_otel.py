@@ -1,9 +1,10 @@
 """The Tracing port over OpenTelemetry: spans go to a collector by OTLP over gRPC, in batches, when it is there.
 
-Nothing global is set, and no environment is read. A collector that is away costs neither time nor a line of the log:
-spans wait in a queue of fixed length, and those that do not fit are lost.
+Nothing global is set but the level of one of the SDK's own loggers, and no environment is read. A collector that is
+away costs neither time nor a line of the log: spans wait in a queue of fixed length, and what does not fit is lost.
 """
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,9 @@ _MAX_SPANS = 2048  # that wait for the collector
 _BATCH_SPANS = 256
 _SEND_SECONDS = 5.0  # of one request
 _PAUSES_SECONDS = (1.0, 2.0, 4.0)  # before another attempt; then the batch is given up
+
+# Where the SDK warns of a full queue, every 20 s for as long as the collector is away.
+logging.getLogger("opentelemetry.sdk._shared_internal").setLevel(logging.ERROR)
 
 
 def open_tracing(config: TelemetryConfig, service: str) -> Tracing:
