@@ -44,6 +44,7 @@ class LightGlueConfig(AssignmentConfig):
     width: int = 256
     heads: int = 4
     begin: Literal["random", "descriptors"] = "random"  # untrained weights; see `begin_with_descriptors`
+    label_matchability: float = 1.0  # how far labels move what says that a keypoint has a match; 0: not at all
     gamma: float = 1.0  # a layer's loss counts this power of its distance from the last; 1: all the same (Eq. 11)
     confidence: bool = False  # also train what stops early, as GIM does; it moves no other weight
     recompute: bool = False  # a layer's inside in the backward pass instead of keeping it: less memory, a third slower
@@ -55,8 +56,11 @@ class LightGlueConfig(AssignmentConfig):
                 f"model needs layers >= 1 and a width that is a multiple of twice the heads, got layers "
                 f"{self.layers}, width {self.width}, heads {self.heads}"
             )
-        if not 0 < self.gamma <= 1:
-            raise ConfigError(f"model needs gamma in (0, 1], got {self.gamma}")
+        if not 0 < self.gamma <= 1 or not 0 <= self.label_matchability <= 1:
+            raise ConfigError(
+                f"model needs gamma in (0, 1] and label_matchability in [0, 1], got {self.gamma} and "
+                f"{self.label_matchability}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.checkpoint import checkpoint
 
 from gim.matchers.nn.assignment import KeypointBatch
-from gim.matchers.nn.lightglue import DERIVED, LightGlueNetwork, early_exit_keys, renamed
-from gim.training.batches import FeatureBatch
+from gim.matchers.nn.lightglue import DERIVED, LightGlueNetwork, Scores, early_exit_keys, renamed
+from gim.training.batches import FeatureBatch, LabelsBatch
 from gim.training.models._assignment_batch import centred_places, feature_batch, network_inputs
 from gim.training.models._assignment_config import LightGlueConfig, matcher_settings
 from gim.training.models._assignment_loss import (
@@ -41,6 +41,7 @@ class _Context(NamedTuple):
     encoding1: torch.Tensor
     truth: KeypointTruth
     shares: Shares
+    is_labelled: bool  # labels are the truth
 
 
 class _Layer(NamedTuple):
@@ -100,9 +101,9 @@ class LightGlueTrainable(Trainable):
 
     def _layers(self, batch: FeatureBatch, truth: KeypointTruth) -> list[_Layer]:
         network, (batch0, batch1) = self.network, network_inputs(batch, centred_places)
-        context = _Context(
-            batch0, batch1, network.encode(batch0.places), network.encode(batch1.places), truth, Shares.of(truth)
-        )
+        encoding0, encoding1 = network.encode(batch0.places), network.encode(batch1.places)
+        is_labelled = isinstance(batch.truth, LabelsBatch)
+        context = _Context(batch0, batch1, encoding0, encoding1, truth, Shares.of(truth), is_labelled)
         x0, x1 = network.input_proj(batch0.descriptors), network.input_proj(batch1.descriptors)
         layers = []
         for number in range(self.config.layers):
@@ -122,6 +123,8 @@ class LightGlueTrainable(Trainable):
         x0, x1 = block.cross_attn(x0, x1, mask0, mask1)
         with torch.autocast(x0.device.type, enabled=False):
             scores = self.network.scores(number, _wide(x0), _wide(x1), batch0.is_real, batch1.is_real)
+            if context.is_labelled:
+                scores = _held_back(scores, self.config.label_matchability)
             likelihood = dual_softmax_likelihood(scores, context.truth, context.shares)
             choices = chosen(scores) if self.config.confidence else (None, None)
         return _Layer(x0, x1, likelihood, *choices)
@@ -181,6 +184,18 @@ def begin_with_descriptors(network: LightGlueNetwork) -> None:
     for head in network.log_assignment:
         torch.nn.init.eye_(head.final_proj.weight).mul_(math.sqrt(_SHARPNESS * math.sqrt(width)))
         torch.nn.init.zeros_(head.final_proj.bias)
+
+
+def _held_back(scores: Scores, share: float) -> Scores:
+    """The same scores, whose matchabilities pass on this share of their gradient.
+
+    No label says that a keypoint has no match, so at labels alone they would only rise. A share of 0 still passes on
+    zeros: no rank waits for a gradient that does not come.
+    """
+    if share == 1:
+        return scores
+    logits0, logits1 = (torch.lerp(logits.detach(), logits, share) for logits in (scores.logits0, scores.logits1))
+    return Scores(scores.similarity, logits0, logits1)
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:

@@ -106,6 +106,24 @@ def test_gradients_are_those_of_differences(make: Any) -> None:
     )
 
 
+def test_labels_move_what_says_that_a_keypoint_has_a_match_as_far_as_the_recipe_lets_them() -> None:
+    def matchability(share: float, sample: FeatureSample) -> tuple[float, torch.Tensor]:
+        model = tiny(label_matchability=share)
+        loss, gradients = loss_and_gradients(model, model.collate([sample]))
+        return loss, torch.cat([value.flatten() for name, value in gradients.items() if ".matchability." in name])
+
+    whole, of_whole = matchability(1.0, labelled(0))
+    half, of_half = matchability(0.5, labelled(0))
+    none, of_none = matchability(0.0, labelled(0))
+    assert half == pytest.approx(whole)
+    assert none == pytest.approx(whole)
+    torch.testing.assert_close(of_half, of_whole / 2)
+    assert of_whole.any()
+    assert len(of_none) == len(of_whole)  # a rank waits for them
+    assert not of_none.any()
+    torch.testing.assert_close(matchability(0.0, shifted(0))[1], matchability(1.0, shifted(0))[1])
+
+
 def test_all_layers_are_supervised_alike_or_the_last_ones_more() -> None:
     batch = tiny().collate([shifted(0)])
     found = [tiny(gamma=gamma)(batch) for gamma in (1.0, 1e-6)]
