@@ -32,6 +32,7 @@ from gim.runtime.run import run_videos
 from gim.runtime.threads import network_threads, one_thread_each
 from gim.runtime.training import Listener, run_training
 from gim.settings import Settings
+from gim.training.config import TrainingConfig
 from gim.training.estimates import estimate
 from gim.training.models import _assignment_lightglue
 from gim.training.run import RunRequest
@@ -104,6 +105,10 @@ def _labelled(workspace: Workspace, films: list[Path]) -> Path:
     return root
 
 
+def _recipe() -> TrainingConfig:
+    return Settings.load([], training_recipe="tiny", environ={}).train
+
+
 def _settings(workspace: Workspace, root: Path, weights: Path) -> Settings:
     """The recipe with one augmentation of each pair, for as many steps as the effort has, each of them told of."""
     num_steps = workspace.chosen(15, 40, 100)
@@ -113,7 +118,7 @@ def _settings(workspace: Workspace, root: Path, weights: Path) -> Settings:
         "train.model.extractor_weights": weights,
         "train.features.variants": 1,
         "train.features.cache": workspace.folder / "features",
-        "train.schedule.pairs": 16 * num_steps,
+        "train.schedule.pairs": _recipe().loop.canonical_batch * num_steps,
         "train.keep.validation_pairs": 0,
         "train.keep.log_every_pairs": 1,
     }
@@ -130,11 +135,11 @@ def _tell_run(findings: Findings, settings: Settings, dataset_id: str) -> None:
 
     run_training(settings, dataset_id, run_id="bench", listener=Listener(progress=progress, values=seen.hear))
     speed, waited = seen.steady
-    minutes = Settings.load([], training_recipe="tiny", environ={}).train.schedule.pairs / speed / 60
+    minutes = _recipe().schedule.pairs / speed / 60
     findings.tell("pairs a second", f"{speed:.1f}")
     findings.at_most("waited for data", 100 * waited, _MOST_WAITING, " %")
     findings.tell("slowest step beside the median", f"{statistics.median(seen.speeds) / min(seen.speeds):.2f} x")
-    findings.tell("the recipe's 20,000 pairs", f"{minutes:.0f} min")
+    findings.tell(f"the recipe's {_recipe().schedule.pairs:,} pairs", f"{minutes:.0f} min")
     if seen.num_features:
         findings.tell("features of a pair", f"{seen.features_seconds / seen.num_features:.2f} s")
 
@@ -165,7 +170,7 @@ def _tell_step(findings: Findings, settings: Settings, root: Path, dataset_id: s
         ("optimiser", seconds.optimiser),
     ]
     findings.add(
-        "Where the time of a step of 16 pairs goes",
+        f"Where the time of a step of {settings.train.loop.canonical_batch} pairs goes",
         ("", "ms", "%"),
         [(name, 1000 * value, 100 * value / total) for name, value in rows],
     )
