@@ -20,7 +20,7 @@ def section(document: Document | None) -> str:
     if document is None:
         return "Not measured yet: run `make experiment-video-labels`, then `python -m bench.readme`."
     picture = f"![AUC of the conditions](images/{PLOT})"
-    return "\n\n".join([_facts(document), picture, _scores(document), _steps(document)])
+    return "\n\n".join([_facts(document), picture, _scores(document), _steps(document), _seeds(document)])
 
 
 def unit_of(benchmark: str) -> str:
@@ -63,6 +63,17 @@ def _steps(document: Document) -> str:
     return "**What each adds** to the mean of both, points, on the same resampled pairs\n\n" + markdown_table(
         ["", *(f"AUC@{bound}°" for bound in bounds)], rows
     )
+
+
+def _seeds(document: Document) -> str:
+    """The same mean of every single run."""
+    alone = document["seeds_alone"]
+    rows = [
+        [each.words, *(" / ".join(f"{run:.1f}" for run in runs) for runs in alone[each.name].values())]
+        for each in CONDITIONS
+    ]
+    bounds = list(alone[CONDITIONS[0].name])
+    return "**Each seed**, mean of both\n\n" + markdown_table(["", *(f"AUC@{bound}°" for bound in bounds)], rows)
 
 
 def _words(document: Document) -> dict[str, str]:

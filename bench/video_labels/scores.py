@@ -151,7 +151,7 @@ def estimate_of(mean: float, sets: Float64Array) -> Estimate:
 
 
 def table_of(errors: dict[str, dict[str, list[Float64Array]]], found: Sequence[Benchmark]) -> dict[str, object]:
-    """Every condition's AUC on every benchmark, on the two posed ones together, and what each step adds.
+    """Every condition's AUC on every benchmark, on the two posed ones together, and what one adds to another.
 
     Args:
         errors: condition -> benchmark -> of each run.
@@ -185,9 +185,22 @@ def table_of(errors: dict[str, dict[str, list[Float64Array]]], found: Sequence[B
             )
             for bound in POSE_DEG
         }
-        for before, after in itertools.pairwise(names)
+        for before, after in itertools.combinations(names, 2)
     }
     return {
         "auc": {c: {b: {t: asdict(e) for t, e in row.items()} for b, row in rows.items()} for c, rows in table.items()},
         "steps": {name: {bound: asdict(each) for bound, each in row.items()} for name, row in steps.items()},
+        "seeds_alone": {name: _of_each_run(errors[name], found) for name in names},
+    }
+
+
+def _of_each_run(errors: dict[str, list[Float64Array]], found: Sequence[Benchmark]) -> dict[str, list[float]]:
+    """Bound -> AUC of every training run on the posed benchmarks together, in percent."""
+    posed = [errors[benchmark.name] for benchmark in found if benchmark.thresholds == POSE_DEG]
+    return {
+        f"{bound:g}": [
+            100 * float(np.mean([np.mean([error_auc(row, [bound])[0] for row in run]) for run in runs]))
+            for runs in zip(*posed, strict=True)
+        ]
+        for bound in POSE_DEG
     }
