@@ -5,9 +5,9 @@ from typing import NoReturn
 
 import pytest
 
-KNOWN = ("shared", "browser", "models", "servers", "images")
-# Takes long to build, and a base image from somewhere: asked for by name only.
-NOT_IN_ALL = ("images",)
+KNOWN = ("shared", "browser", "models", "servers", "images", "cluster")
+# Take long, and need a base image or a whole cluster: asked for by name only.
+NOT_IN_ALL = ("images", "cluster")
 
 
 def required() -> list[str]:
