@@ -75,6 +75,7 @@ class ServiceConfig:
     http_host: str = "0.0.0.0"  # of metrics and health; all addresses, as inside a pod
     http_port: int = 8080  # 0: any free one
     grace_seconds: float = 30.0  # after SIGTERM, for the message in hand; then it goes back
+    setup_seconds: float = 0.0  # that a missing bucket, key or topic is waited for at the start, while others make them
     work_dir: str = ""  # for downloads and decoding; empty: a folder of the system's temporary files
     log_format: Literal["json", "console"] = "json"
     max_deliveries: int = 10  # a message that was handed out so often and never finished kills its workers: it is dead
@@ -88,6 +89,7 @@ class ServiceConfig:
 class TrainerConfig:
     """What the trainer service does beside what `dataset` and `train` say."""
 
+    dataset: str = ""  # id of one that is there, to train on that; empty: it is made of what `dataset` describes
     dataset_only: bool = False  # make the dataset and end
     start_from_last: bool = False  # once the data have changed: begin with the last run's weights, not with train.start
     announce: Literal["kept", "each"] = "kept"  # to evaluators: what a finished run keeps; each checkpoint as it comes

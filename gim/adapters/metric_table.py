@@ -98,6 +98,12 @@ METRICS = (
         {"matcher": ()},
     ),
     Metric(
+        "gim_labelled_video_seconds_total",
+        "counter",
+        "Seconds of video in the segments that a matcher labelled, however many of their pairs got labels.",
+        {"matcher": ()},
+    ),
+    Metric(
         "gim_pairs_total",
         "counter",
         "Base pairs that a matcher was given: labelled, or the reason why not.",

@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger
 
 from gim.adapters.telemetry_prometheus import PrometheusTelemetry
 from gim.adapters.tracing_otel import open_tracing
-from gim.errors import GimError, Unavailable
+from gim.errors import ConfigError, GimError, Unavailable
 from gim.ports.bus import Bus
 from gim.ports.store import Store
 from gim.ports.tracing import Tracing
@@ -39,10 +39,10 @@ from gim.runtime.service_parts import Parts, Work
 from gim.runtime.threads import beating, network_threads, one_thread_each
 from gim.runtime.worker import serve
 from gim.settings import Settings
-from gim.stages.base import Stage
 from gim.stages.purged import PurgeGuard
 
 _LAG_SECONDS = 10.0
+_SETUP_PAUSE_SECONDS = 3.0
 _SILENT_SECONDS = 60.0  # without a beat of the loop, then the process is taken for dead
 
 
@@ -122,6 +122,7 @@ class _Service:
     interruption: Interruption
     log: FilteringBoundLogger
     status: Status = field(default_factory=lambda: Status(limit_seconds=_SILENT_SECONDS))
+    has_worked: bool = field(default=False, init=False)  # everything it needs was there once
 
     def __post_init__(self) -> None:
         self.telemetry = PrometheusTelemetry(
@@ -131,12 +132,25 @@ class _Service:
         self.patience = Patience(policy, self.interruption.requested, self._say_waiting)
 
     def run(self, build: Callable[[Parts], Work]) -> None:
+        """Work until it is asked to end; begin anew while others still make what it needs: bucket, keys, topics."""
+        service = self.settings.service
+        server = StatusServer(self.status, service.http_host, service.http_port, metrics=self.telemetry.exposition)
+        with closing(server):
+            self.log.info("service_started", http_port=server.port, settings=_changed(self.settings))
+            deadline = time.monotonic() + service.setup_seconds
+            while True:
+                try:
+                    return self._work(build)
+                except ConfigError as error:
+                    if self.has_worked or self.interruption.requested() or time.monotonic() > deadline:
+                        raise
+                    self._say_waiting("setup", error)
+                time.sleep(_SETUP_PAUSE_SECONDS)
+
+    def _work(self, build: Callable[[Parts], Work]) -> None:
         """Open everything, work, and close it in the opposite order."""
-        settings, service = self.settings, self.settings.service
+        settings = self.settings
         with ExitStack() as stack:
-            server = StatusServer(self.status, service.http_host, service.http_port, metrics=self.telemetry.exposition)
-            stack.callback(server.close)
-            self.log.info("service_started", http_port=server.port, settings=_changed(settings))
             work_dir = self._work_dir(stack)
             tracing: Tracing = stack.enter_context(closing(open_tracing(settings.telemetry, self.name)))
             with self._beating():
@@ -155,7 +169,7 @@ class _Service:
                 work = self.patience.call("work", lambda: build(parts))
                 for companion in work.beside:
                     stack.enter_context(companion)
-            stack.enter_context(beating(lambda: self._tell_lag(work.stages, bus), _LAG_SECONDS, "lag"))
+            stack.enter_context(beating(lambda: self._tell_lag(work, bus), _LAG_SECONDS, "lag"))
             stack.callback(self.status.not_ready, "draining")
             self._serve(work, bus, store, tracing)
 
@@ -171,6 +185,7 @@ class _Service:
                 tell_outcome(self.telemetry, told)
 
         def beat() -> None:
+            self.has_worked = True
             self.status.beat()
             if not self.interruption.requested():
                 self.status.ready()
@@ -205,12 +220,10 @@ class _Service:
             raise Unavailable(f"service.work_dir {path}: {error.strerror}") from error
         return path
 
-    def _tell_lag(self, stages: Sequence[Stage], bus: Bus) -> None:
-        for stage in stages:
+    def _tell_lag(self, work: Work, bus: Bus) -> None:
+        for topic, group in (*((stage.topic, stage.group) for stage in work.stages), *work.feeds):
             try:
-                self.telemetry.set_level(
-                    "bus_lag", bus.lag(stage.topic, stage.group), topic=stage.topic, group=stage.group
-                )
+                self.telemetry.set_level("bus_lag", bus.lag(topic, group), topic=topic, group=group)
             except GimError:  # the loop itself meets it, and says so
                 return
 

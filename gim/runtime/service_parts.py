@@ -27,7 +27,8 @@ from gim.stages.base import Stage
 from gim.stages.deployed import deployed_labels_id
 from gim.stages.evaluate import Judge
 from gim.stages.evaluate_shards import EvaluateShardStage, HeldMatcher, PlanEvaluationStage
-from gim.stages.label import LabelStage
+from gim.stages.label import LabelStage, group_of
+from gim.wire import topics
 
 _REPORTS_SECONDS = 60.0  # between two looks for reports of other evaluators
 
@@ -54,6 +55,7 @@ class Work:
     stages: Sequence[Stage]
     beside: Sequence[AbstractContextManager[object]] = ()  # entered before the first message, left after the last
     pressure: Pressure | None = None  # what it waits for before it takes another message
+    feeds: Sequence[tuple[str, str]] = ()  # topics and groups whose lag is told too, also when none of them is there
 
 
 def downloader(parts: Parts) -> Work:
@@ -61,7 +63,8 @@ def downloader(parts: Parts) -> Work:
     check_pinned(parts.settings)
     pressure = Pressure(parts.settings, parts.store, parts.bus, parts.work_dir)
     stage = ingest_stage(parts.settings, parts.store, parts.telemetry, parts.threads, parts.work_dir)
-    return Work([stage], pressure=pressure)
+    feeds = [(topics.SEGMENTS, group_of(name)) for name in parts.settings.matchers]
+    return Work([stage], pressure=pressure, feeds=feeds)
 
 
 def matcher(parts: Parts) -> Work:

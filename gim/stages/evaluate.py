@@ -114,12 +114,16 @@ class Judge:
         run_id, evaluation = checkpoint.run_id, judged.evaluation
         num_done = evaluation.num_scored(outside=shard) if shard else 0
 
+        def tell() -> None:
+            self._tell_pairs({"done": num_done, "all": len(judged.pairs)}, run_id, judged.id)
+
         def advance(num_pairs: int) -> None:
             nonlocal num_done
             num_done += num_pairs
             self.telemetry.progress(run_id, "evaluate", num_done, len(judged.pairs))
-            self._tell_pairs({"done": num_done, "all": len(judged.pairs)}, run_id, judged.id)
+            tell()
 
+        tell()
         try:
             num_matched = evaluation.run(
                 self.executor, shard=shard, telemetry=self.telemetry, run_id=run_id, on_pairs=advance

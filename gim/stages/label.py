@@ -80,7 +80,7 @@ class LabelStage:
         else:
             labels = self._label(manifest, segment)
             self._store.put(key, codecs.to_npz(labels))
-            self._tell(ready.video_id, labels)
+            self._tell(manifest, segment, labels)
         self._store.delete(self._failure_key(ready))
         num_labelled = int(np.count_nonzero(labels.outcomes == LABELLED))
         self._telemetry.count("pairs_labelled", num_labelled, ready.video_id, matcher=self._matcher.name)
@@ -111,9 +111,11 @@ class LabelStage:
     def _failure_key(self, ready: events_pb2.SegmentReady) -> str:
         return keys.segment_failure(ready.video_id, ready.sampling_id, self._labels_id, ready.segment)
 
-    def _tell(self, video_id: str, labels: SegmentLabels) -> None:
+    def _tell(self, manifest: FrameManifest, segment: Segment, labels: SegmentLabels) -> None:
         """What was made now, and not found; by outcome, as the funnel counts."""
-        matcher = self._matcher.name
+        matcher, video_id = self._matcher.name, manifest.video_id
+        seconds = segment.num_samples * manifest.step_seconds
+        self._telemetry.count("labelled_video_seconds", seconds, video_id, matcher=matcher)
         for outcome, number in Counter(labels.outcomes.tolist()).items():
             self._telemetry.count("pairs", number, video_id, matcher=matcher, outcome=outcome)
         sizes = np.diff(labels.offsets)[labels.outcomes == LABELLED]

@@ -86,8 +86,7 @@ class Journal:
         """
         self._telemetry.count("trained_pairs", num_pairs, "", run_id=self._run_id)
         self._telemetry.set_level("training_step", step, run_id=self._run_id)
-        if not is_good:
-            self._telemetry.count("training_bad_steps", 1, "", run_id=self._run_id)
+        self._telemetry.count("training_bad_steps", 0 if is_good else 1, "", run_id=self._run_id)  # none is 0, too
 
     def add_windows(self, step: int, pairs: int, windows: Sequence[Window], *, rate: float) -> Point:
         """Take in the steps since the last point.

@@ -55,6 +55,20 @@ def test_a_purged_video_is_gone_for_the_services_too_until_it_is_asked_for_again
     two_clips.assert_equal(system)
 
 
+def test_a_service_waits_for_topics_that_others_are_still_making(system: Cluster) -> None:
+    kafka = dataclasses.replace(system.settings.kafka, prefix=f"{system.settings.kafka.prefix}late.")
+    late = {"GIM_KAFKA__PREFIX": kafka.prefix}
+    hasty = system.start("propagator", **late)
+    hasty.is_ended = True
+    assert hasty.process.wait(60) == 2  # by itself a service takes a missing topic for a mistake
+    patient = system.start("propagator", GIM_SERVICE__SETUP_SECONDS="300", **late)
+    (told, *_) = wait_for(lambda: patient.events("waiting"), "word of what is missing")
+    assert told["waits_for"] == "setup"
+    assert kafka.prefix in told["message"]
+    ensure_topics(kafka, topics.ALL)
+    patient.wait_ready()
+
+
 def test_lost_messages_are_published_again_from_what_the_store_holds(two_clips: Undisturbed, system: Cluster) -> None:
     downloader = system.start("downloader")
     system.publish(*two_clips.clips)

@@ -60,6 +60,8 @@ def test_metrics_tell_of_the_work(told):
     labelled = matcher['gim_labelled_pairs_total{matcher="rootsift"}']
     assert labelled == matcher['gim_pairs_total{matcher="rootsift",outcome="labelled"}'] > 0
     assert labelled == matcher['gim_correspondences_per_pair_count{matcher="rootsift"}']
+    assert matcher['gim_labelled_video_seconds_total{matcher="rootsift"}'] > 0
+    assert 'gim_bus_lag{group="label-rootsift",topic="gim.segments.v1"}' in downloader  # also while no matcher is there
     assert propagator["gim_training_pairs_total"] == propagator["gim_propagated_interval_seconds_count"] > 0
     assert propagator['gim_starts_total{outcome="kept"}'] == propagator["gim_training_pairs_total"]
     assert propagator['gim_videos_total{outcome="kept",reason="none"}'] == 1

@@ -13,6 +13,7 @@ import pytest
 from gim import codecs, keys
 from gim.errors import InvalidInput
 from gim.labels.shards import read_shard
+from gim.ports.telemetry import NullTelemetry
 from gim.records import FrameManifest, PairIndex, PairsManifest, SegmentFeatures, SegmentLabels
 from gim.stages.labelled import StoredLabels
 from gim.stages.samples import SampleReader
@@ -228,6 +229,27 @@ def test_what_a_crash_left_undone_is_made_again_alike(
 
 
 # --- features ---------------------------------------------------------------------------------------------------------
+
+
+def test_seconds_of_video_are_told_once_of_what_is_labelled(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+
+    class Told(NullTelemetry):
+        def count(self, name: str, value: float, video_id: str = "", **labels: str) -> None:
+            if name == "labelled_video_seconds":
+                told.append(value)
+
+    manifest = manifest_of(pipeline)
+    (stage,) = pipeline.label.values()
+    monkeypatch.setattr(stage, "_telemetry", Told())
+    for segment in [*manifest.segments, *manifest.segments]:  # the second time it finds what it has done
+        about = {"video_id": manifest.video_id, "sampling_id": manifest.sampling_id, "segment": segment.index}
+        list(stage.handle(events_pb2.SegmentReady(**about)))
+    num_used = sum(segment.num_samples for segment in manifest.segments)
+    assert len(told) == len(manifest.segments)
+    assert sum(told) == pytest.approx(num_used * manifest.step_seconds)
 
 
 def test_features_are_a_cache_that_goes_with_the_result_or_stays(

@@ -57,7 +57,10 @@ def test_everyone_hears_of_a_point(store):
     assert [(point.step, "validation/loss" in point.values) for point in told.points] == [(1, False), (1, True)]
     assert ("loss", 1.5, 1) in told.scalars
     assert ("validation/loss", 0.5, 1) in told.scalars
-    assert told.counted == [("trained_pairs", 8, {"run_id": "run-1"})]
+    assert told.counted == [
+        ("trained_pairs", 8, {"run_id": "run-1"}),
+        ("training_bad_steps", 0, {"run_id": "run-1"}),  # so that there is a series of it
+    ]
     assert told.levels["training_value run-1 validation/loss"] == 0.5
 
 
@@ -79,7 +82,8 @@ def test_a_step_that_was_no_number_is_counted(store):
     for step, is_good in ((1, False), (2, True)):
         journal.note_step(step, num_pairs=4, is_good=is_good)
     assert [entry for entry in told.counted if entry[0] == "training_bad_steps"] == [
-        ("training_bad_steps", 1, {"run_id": "run-1"})
+        ("training_bad_steps", 1, {"run_id": "run-1"}),
+        ("training_bad_steps", 0, {"run_id": "run-1"}),
     ]
     assert told.levels["training_step run-1"] == 2
 
