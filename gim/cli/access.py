@@ -1,4 +1,4 @@
-"""`gim access`: what each service may do, as an S3 policy and as Kafka's access rules. Applies nothing."""
+"""`gim access`: what each service may do, as S3 policies, Kafka's access rules, Strimzi's users. Applies nothing."""
 
 import json
 import shlex
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gim.cli._options import JsonOption
+from gim.cli._options import ConfigOption, JsonOption, SetOption, load_settings
 
 ServiceOption = Annotated[str, typer.Option("--service", help="A folder's name below --services.", metavar="NAME")]
 FolderOption = Annotated[Path, typer.Option("--services", help="Where each has its access.toml.", metavar="DIR")]
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     access = typer.Typer(help="Print what each service may do, for whoever sets up the servers.", no_args_is_help=True)
     access.command("s3")(print_policy)
     access.command("kafka")(print_rules)
+    access.command("strimzi")(print_resources)
     app.add_typer(access, name="access")
 
 
@@ -54,3 +55,21 @@ def print_rules(
         return
     for rule in rules:
         print(shlex.join(rule.arguments()))
+
+
+def print_resources(
+    *,
+    cluster: Annotated[str, typer.Option("--cluster", help="The Kafka resource.", metavar="NAME")] = "gim",
+    folder: FolderOption = _FOLDER,
+    config: ConfigOption = None,
+    sets: SetOption = None,
+) -> None:
+    """Print every topic and every service's user as resources of Strimzi, YAML for `kubectl apply`.
+
+    Prefix, partitions, replicas and retention: settings kafka.*.
+    """
+    from gim.runtime.access import read_access, service_names
+    from gim.runtime.strimzi import strimzi_resources
+
+    accesses = [read_access(folder, name) for name in service_names(folder)]
+    print(strimzi_resources(accesses, load_settings(sets, config).kafka, cluster), end="")

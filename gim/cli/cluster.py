@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gim.cli._cluster_setup import WaitOption, add_setup
 from gim.cli._options import ConfigOption, JsonOption, MatchersOption, SetOption, StoreOption, load_settings
 from gim.cli._terminal import print_rows, say_error
 
@@ -18,11 +19,14 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Kafka's topics and the store of a cluster: make them, see how they stand.")
     group.command("init")(make_cluster)
     group.command("status")(show_cluster)
+    add_setup(group)
     app.add_typer(group, name="cluster", no_args_is_help=True)
 
 
 def make_cluster(
     *,
+    topics_only: Annotated[bool, typer.Option("--topics-only", help="Leave the bucket alone.")] = False,
+    wait_seconds: WaitOption = 0.0,
     store: StoreOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
@@ -34,11 +38,13 @@ def make_cluster(
     """
     from gim.runtime.cluster import init_cluster
 
-    made = init_cluster(load_settings(sets, config, store=store))
+    settings = load_settings(sets, config, store=store)
+    made = init_cluster(settings, with_store=not topics_only, wait_seconds=wait_seconds)
     if as_json:
         print(json.dumps(asdict(made)))
         return
-    print(f"{'made' if made.store_made else 'there already'}: store {made.store}")
+    if made.store is not None:
+        print(f"{'made' if made.store_made else 'there already'}: store {made.store}")
     for verb, names in (("made", made.topics_made), ("there already", made.topics_found)):
         if names:
             print(f"{verb}: {len(names)} topics: {', '.join(names)}")

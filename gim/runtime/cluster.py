@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from gim import keys
@@ -11,7 +12,7 @@ from gim.errors import ConfigError, GimError
 from gim.ports.bus import Bus
 from gim.ports.store import Store
 from gim.runtime.dead import read_letters
-from gim.runtime.opening import is_remote, open_bus, open_store
+from gim.runtime.opening import is_remote, open_bus, open_store, patiently
 from gim.settings import Settings
 from gim.stages.evaluate_shards import EvaluateShardStage, PlanEvaluationStage
 from gim.stages.ingest import IngestStage
@@ -29,7 +30,7 @@ _LOOK_SECONDS = 5.0  # a person waits: shorter than a service's patience
 class ClusterMade:
     """What `init_cluster` found and did."""
 
-    store: str
+    store: str | None  # None: it was left alone
     store_made: bool
     topics_made: list[str]  # without the prefix
     topics_found: list[str]
@@ -65,8 +66,13 @@ class ClusterStatus:
     exit_code: int = 0  # the worst problem's
 
 
-def init_cluster(settings: Settings) -> ClusterMade:
+def init_cluster(settings: Settings, *, with_store: bool = True, wait_seconds: float = 0.0) -> ClusterMade:
     """Make what is missing of the bucket (or folder) and the topics; what is there is left as it is.
+
+    Args:
+        settings: the servers, and how many partitions and replicas a new topic gets.
+        with_store: False makes topics only.
+        wait_seconds: a server that is away is waited for so long.
 
     Raises:
         ConfigError: the settings name no Kafka, or these credentials may not make what is missing.
@@ -74,10 +80,12 @@ def init_cluster(settings: Settings) -> ClusterMade:
     """
     from gim.adapters.kafka.topics import ensure_topics  # noqa: PLC0415 - on use
 
-    made = ensure_topics(settings.kafka, topics.ALL)
-    has_store = has_place(settings)
-    open_store(settings, create=True).close()
+    made = patiently(partial(ensure_topics, settings.kafka, topics.ALL), wait_seconds)
     found = [name for name in every_topic() if name not in made]
+    if not with_store:
+        return ClusterMade(None, False, made, found)
+    has_store = patiently(partial(has_place, settings), wait_seconds)
+    open_store(settings, create=True).close()
     return ClusterMade(settings.store, not has_store, made, found)
 
 

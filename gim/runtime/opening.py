@@ -1,14 +1,22 @@
 """Opens what the settings name: which Store, which Bus. The clients of servers are imported here, on use."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay
+from tenacity.wait import wait_fixed
 
 from gim.adapters.store_file import FileStore
-from gim.errors import ConfigError
+from gim.errors import ConfigError, Unavailable
 from gim.ports.bus import Bus
 from gim.ports.store import Store
 from gim.settings import Settings
 
+Result = TypeVar("Result")
+
 _S3 = "s3://"
+_PAUSE_SECONDS = 1.0
 
 
 def is_remote(settings: Settings) -> bool:
@@ -45,3 +53,18 @@ def open_bus(settings: Settings, *, client_id: str = "gim") -> Bus:
     from gim.adapters.kafka.bus import KafkaBus  # noqa: PLC0415 - on use
 
     return KafkaBus(settings.kafka, client_id=client_id)
+
+
+def patiently(action: Callable[[], Result], wait_seconds: float) -> Result:
+    """What `action` returns, tried again while a server is away.
+
+    Raises:
+        Unavailable: it still was, so long after the beginning.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(Unavailable),
+        stop=stop_after_delay(wait_seconds),
+        wait=wait_fixed(_PAUSE_SECONDS),
+        reraise=True,
+    )
+    return retrying(action)
