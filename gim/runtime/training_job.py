@@ -1,7 +1,7 @@
 """The trainer service, a job that ends: makes the dataset of its settings, trains on it, and tells the evaluators.
 
 Killed at any moment and started again it goes on with the same run. Of several processes, as torchrun starts them, the
-first alone makes the dataset, answers over HTTP and tells of checkpoints.
+first alone makes the dataset, speaks and tells of checkpoints; the first of each machine answers over HTTP.
 """
 
 import os
@@ -59,11 +59,13 @@ def run_training_job(
         GimError: exit code 2, start it again when that is mended; 3, start it again.
     """
     is_first = environment.get("RANK", "0") == "0"
-    if settings.trainer.dataset_only:
-        return run_dataset_job(settings, log) if is_first else 0
     job = _Job(settings, log if is_first else no_log(), is_first)
     try:
         with ExitStack() as stack:
+            if environment.get("LOCAL_RANK", "0") == "0":
+                job.serve(stack)
+            if settings.trainer.dataset_only:
+                return job.make_dataset() if is_first else 0
             return job.run(stack, environment, train)
     except KeyboardInterrupt:  # while the dataset was made; or a second signal
         log.warning("stopped_at_once", run=job.run_id)
@@ -90,8 +92,6 @@ class _Job:
         from gim.runtime.training_process import training_process  # noqa: PLC0415 - torch on use
         from gim.runtime.training_turn import is_finished  # noqa: PLC0415 - torch on use
 
-        if self.is_first:
-            self._serve(stack)
         process = stack.enter_context(
             training_process(
                 self.settings,
@@ -109,12 +109,21 @@ class _Job:
         else:
             result = self._train(process, turn, bells, train)
             if result.ended == "stopped":
+                process.ranks.barrier()  # when one has ended, torchrun gives the first half a minute for its checkpoint
                 return STOPPED
         if self.is_first and not turn.is_announced:
             self._announce(process, turn, bells)
+        process.ranks.barrier()  # until evaluators know: another attempt needs them all
         return 0
 
-    def _serve(self, stack: ExitStack) -> None:
+    def make_dataset(self) -> int:
+        """That part of the job alone; returns its exit code."""
+        self.status.not_ready("making the dataset")
+        with beating(self.status.beat, _BEAT_SECONDS, "dataset"):
+            return run_dataset_job(self.settings, self.log)
+
+    def serve(self, stack: ExitStack) -> None:
+        """Answer over HTTP until the stack is closed."""
         service = self.settings.service
         server = StatusServer(self.status, service.http_host, service.http_port, metrics=self.telemetry.exposition)
         stack.callback(server.close)

@@ -43,6 +43,8 @@ class TrainingTurn:
 def job_id_of(settings: Settings) -> str:
     """What makes two trainers the same: what they take from the store, and their recipe."""
     data = {name: value for name, value in _fields(settings.dataset).items() if name not in _NOT_OF_DATA}
+    if settings.trainer.dataset:
+        data = {"dataset": settings.trainer.dataset}
     return keys.config_id(settings.dataset.name, data, run_id_of(settings.train, "", ""))
 
 
@@ -58,7 +60,7 @@ def next_turn(
         log: told of the dataset, or why none is made.
 
     Raises:
-        InvalidInput, ConfigError, Unavailable: as `build_dataset` and `start_weights`.
+        InvalidInput, ConfigError, Unavailable: as `build_dataset`, `read_dataset` and `start_weights`.
     """
     job_id = job_id_of(settings)
     last = _read(store, job_id)
@@ -68,15 +70,23 @@ def next_turn(
             log.info("run_goes_on", run=last.run_id, dataset=last.dataset_id, step=latest(store, last.run_id) or 0)
             return last
         log.warning("run_given_up", run=last.run_id, dataset=last.dataset_id, why=obstacle)
-    built = build_dataset(store, settings.dataset)
-    log_dataset(log, built, settings.dataset)
-    if built.status == "too_small":
+    dataset_id = _dataset(store, settings, log)
+    if dataset_id is None:
         return None
-    turn = _turn(store, settings, resources, built.manifest.dataset_id, last)
+    turn = _turn(store, settings, resources, dataset_id, last)
     if last is None or turn != replace(last, is_announced=False):
         store.put(keys.training_turn(job_id), codecs.to_json(turn))
         return turn
     return last
+
+
+def _dataset(store: Store, settings: Settings, log: FilteringBoundLogger) -> str | None:
+    """The dataset to train on: the one that is named, or one that is made; None where the data are too few."""
+    if settings.trainer.dataset:
+        return read_dataset(store, settings.trainer.dataset).dataset_id
+    built = build_dataset(store, settings.dataset)
+    log_dataset(log, built, settings.dataset)
+    return None if built.status == "too_small" else built.manifest.dataset_id
 
 
 def is_finished(store: Store, turn: TrainingTurn) -> bool:

@@ -3,7 +3,7 @@
 import sys
 
 from gim.runtime.service import run_job
-from gim.runtime.training_job import run_training_job
+from gim.runtime.training_node import run_training_node
 
 if __name__ == "__main__":
-    sys.exit(run_job("trainer", run_training_job))
+    sys.exit(run_job("trainer", run_training_node))

@@ -21,7 +21,7 @@ from gim.adapters.kafka.config import KafkaConfig
 from gim.adapters.store_file import FileStore
 from gim.datasets.config import DatasetConfig
 from gim.datasets.manifest import dataset_ids, read_dataset
-from gim.errors import ConfigError, Unavailable
+from gim.errors import ConfigError, InvalidInput, Unavailable
 from gim.ports.bus import Bus
 from gim.ports.store import Store
 from gim.records import CheckpointFile, CheckpointManifest
@@ -318,10 +318,23 @@ def test_too_few_pairs_are_no_error_and_nothing_is_trained(job: Job, store: File
     assert len(training.requests) == 1
 
 
+def test_it_trains_on_a_dataset_that_is_there_where_one_is_named(job: Job, store: FileStore) -> None:
+    job.run(FakeTraining())
+    (dataset_id,) = dataset_ids(store)
+    finish(store, 1)
+
+    named, trainer = FakeTraining(), TrainerConfig(dataset=dataset_id)
+    code, _ = job.run(named, trainer=trainer, train=seeded(job, 1))
+    assert (code, named.requests[0].dataset.dataset_id, dataset_ids(store)) == (0, dataset_id, [dataset_id])
+    with pytest.raises(InvalidInput, match="films-nowhere"):
+        job.run(FakeTraining(), trainer=TrainerConfig(dataset="films-nowhere"))
+
+
 def test_it_only_makes_the_dataset_where_that_is_asked_for(job: Job, store: FileStore) -> None:
     training, trainer = FakeTraining(), TrainerConfig(dataset_only=True)
     code, _ = job.run(training, trainer=trainer)
-    assert (code, job.events(), training.requests) == (0, ["dataset_begun", "dataset_built"], [])
+    assert (code, job.events(), training.requests) == (0, ["service_started", "dataset_begun", "dataset_built"], [])
     settings, stream = replace(job.settings, trainer=trainer), io.StringIO()
-    assert run_training_job(settings, make_log(stream, "json"), environment={"RANK": "1"}) == 0
+    other = {"RANK": "1", "LOCAL_RANK": "1"}
+    assert run_training_job(settings, make_log(stream, "json"), environment=other) == 0
     assert stream.getvalue() == ""  # of several processes the first alone does it
