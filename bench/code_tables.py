@@ -21,6 +21,7 @@ from gim.matchers.registry import matcher_class, matcher_names, matcher_status
 from gim.records import PairQuality
 from gim.report.words import _REASONS, reason_of
 from gim.settings import Settings, recipe_names
+from gim.simulation.plan import Plan, PodsPlan
 
 ROOT = Path(__file__).resolve().parents[1]
 _ORDER = ("standard", "paper", "upstream", "base")  # the default first
@@ -102,6 +103,36 @@ def quality_table() -> str:
 def reasons_table() -> str:
     """Every code that a run can leave, in the report's words."""
     return markdown_table(["code", "meaning"], [[f"`{code}`", reason_of(code).text] for code in _REASONS])
+
+
+def plan_tables() -> str:
+    """The fields of a plan for `gim simulate`, section by section; those of all pods once."""
+    hints = typing.get_type_hints(Plan)
+    records = {name: _record_of(kind) for name, kind in hints.items()}
+    top = {name: text for name, text in _field_comments(Plan).items() if records[name] is None}
+    parts = [_plan_table("Top level", "", Plan, top)]
+    parts.append(_plan_table("Pods of every stage", "STAGE.", PodsPlan, _own_field_comments(PodsPlan)))
+    for name, record in records.items():
+        if record is not None:
+            section = f"{name}.NAME" if name == "matchers" else name
+            title = f"`{section}`: {_first_line(record)}"
+            parts.append(_plan_table(title, f"{section}.", record, _own_field_comments(record)))
+    return "\n\n".join(part.strip() for part in parts)
+
+
+def _record_of(kind: Any) -> type[Any] | None:
+    return next(
+        (part for part in (kind, *typing.get_args(kind)) if isinstance(part, type) and is_dataclass(part)), None
+    )
+
+
+def _plan_table(title: str, prefix: str, record: type[Any], comments: dict[str, str]) -> str:
+    rows = [[f"`{prefix}{name}`", _plan_value(getattr(record(), name)), text] for name, text in comments.items()]
+    return f"**{title}**\n\n" + markdown_table(["field", "default", "meaning"], rows)
+
+
+def _plan_value(value: Any) -> str:
+    return "to be given" if value is None else f"{value:g}" if isinstance(value, float) else _value("", value)
 
 
 def exports_part() -> str:
