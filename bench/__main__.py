@@ -1,7 +1,8 @@
 """`python -m bench [NAME ...]`: the numbers asked for beside those measured.
 
 Without a name all benches run. Each prints its tables, then what was asked beside what was measured, and writes
-bench/results/<name>.json; with `--only` it prints and writes nothing, as that is not the whole of it.
+bench/results/<name>.json; with `--only` it prints and writes nothing, as that is not the whole of it. `images` does:
+it keeps what was measured of the others.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import accuracy, evaluation, matchers, quality, run, scale, services, training
+from bench import accuracy, evaluation, images, matchers, quality, run, scale, services, simulation, training
 from bench.findings import Findings, say
 from bench.machine import machine_facts
 from bench.processes import ROOT, hold_to_cores
@@ -25,6 +26,8 @@ BENCHES: dict[str, Callable[[Workspace, list[str]], Findings]] = {
     "evaluation": evaluation.measure,
     "services": services.measure,
     "training": training.measure,
+    "simulation": simulation.measure,
+    "images": images.measure,
 }
 PARTS = {
     "run": run.PARTS,
@@ -35,7 +38,10 @@ PARTS = {
     "evaluation": evaluation.PARTS,
     "services": services.PARTS,
     "training": training.PARTS,
+    "simulation": simulation.PARTS,
+    "images": images.PARTS,
 }
+_KEEP_THE_OTHERS = ("images",)  # whose results hold every part by itself
 
 
 def main() -> None:
@@ -51,7 +57,7 @@ def main() -> None:
             started = time.perf_counter()
             findings = BENCHES[name](workspace, options.only or list(PARTS[name]))
             findings.show()
-            if not options.only:
+            if not options.only or name in _KEEP_THE_OTHERS:
                 facts = {"effort": workspace.effort, "elapsed_seconds": round(time.perf_counter() - started)}
                 path = findings.write({"machine": machine_facts(), **facts})
                 say(f"{path.relative_to(ROOT)} written after {facts['elapsed_seconds']} s")

@@ -1,9 +1,10 @@
 """Writes what the pages take from results and code: `python -m bench.readme [--check]`.
 
 Sections between `<!-- NAME:begin -->` and `<!-- NAME:end -->` are made here: `results` from the JSON files that the
-benches left in bench/results, `parity` from that of `python -m bench.parity`, `video-labels` and its plot from that of
-`python -m bench.video_labels`, `example` from what `python -m bench.example` recorded, all others from the code, as is
-docs/settings.md. With `--check` nothing is written, and the exit code says whether the pages are up to date.
+benches left in bench/results, `simulated`, `sizing` and `images` each from one of them, `parity` from that of
+`python -m bench.parity`, `video-labels` and its plot from that of `python -m bench.video_labels`, `example` from what
+`python -m bench.example` recorded, all others from the code, as is docs/settings.md. With `--check` nothing is
+written, and the exit code says whether the pages are up to date.
 """
 
 import argparse
@@ -13,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import parity
-from bench.code_tables import exports_part, markdown_table, quality_table, reasons_table, recipe_table, settings_page
+from bench.code_tables import (
+    exports_part,
+    markdown_table,
+    plan_tables,
+    quality_table,
+    reasons_table,
+    recipe_table,
+    settings_page,
+)
 from bench.video_labels import page, plot
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +40,9 @@ def pages(results: Path = RESULTS) -> dict[Path, str]:
         "README.md": {"example": example(results), "recipes": recipe_table(), "results": results_part(results)},
         "docs/parity.md": {"parity": parity.tables(results / "parity.json")},
         "docs/results.md": {"video-labels": page.section(labels)},
+        "docs/runbook.md": {"sizing": simulated_part(results, sizing=True)},
+        "docs/simulation.md": {"plan": plan_tables(), "simulated": simulated_part(results)},
+        "services/README.md": {"images": images_part(results)},
         "docs/formats.md": {"quality": quality_table(), "reasons": reasons_table(), "exports": exports_part()},
     }
     for name, sections in parts.items():
@@ -60,6 +72,24 @@ def example(folder: Path) -> str:
     )
 
 
+def simulated_part(folder: Path, *, sizing: bool = False) -> str:
+    """What the bench `simulation` found: its sizing tables, for those who buy machines, or all others."""
+    document = _document(folder / "simulation.json")
+    if document is None:
+        return "Not simulated yet: run `python -m bench simulation`, then `python -m bench.readme`."
+    tables = [table for table in document["tables"] if table["title"].startswith("Sizing") == sizing]
+    notes = [f"- {note}" for note in (document["notes"][:1] if sizing else document["notes"])]
+    return "\n\n".join([*(part.strip() for part in _tables(tables)), "\n".join(notes)])
+
+
+def images_part(folder: Path) -> str:
+    """What the bench `images` found: times and sizes, largest packages, layers."""
+    document = _document(folder / "images.json")
+    if document is None:
+        return "Not measured yet: run `make bench-images`, then `python -m bench.readme`."
+    return "\n\n".join([f"{_machine(document)}.", *(part.strip() for part in _tables(document["tables"]))])
+
+
 def replace_section(text: str, name: str, content: str) -> str:
     """A page with what lies between `<!-- name:begin -->` and `<!-- name:end -->` replaced.
 
@@ -80,14 +110,18 @@ def _finding(document: dict[str, Any]) -> str:
     ]
     parts = [f"**{document['name']}** ({_machine(document)})", markdown_table(["", "asked", "measured", ""], rows)]
     parts += [f"Note: {note}" for note in document.get("notes", [])]
-    tables = [
-        f"{table['title']}\n\n"
-        + markdown_table(table["columns"], [[_cell(cell) for cell in row] for row in table["rows"]])
-        for table in document.get("tables", [])
-    ]
+    tables = _tables(document.get("tables", []))
     if tables:
         parts.append("<details><summary>tables</summary>\n\n" + "\n\n".join(tables).strip() + "\n\n</details>")
     return "\n\n".join(part.strip() for part in parts)
+
+
+def _tables(tables: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{table['title']}\n\n"
+        + markdown_table(table["columns"], [[_cell(cell) for cell in row] for row in table["rows"]])
+        for table in tables
+    ]
 
 
 def _machine(document: dict[str, Any]) -> str:
