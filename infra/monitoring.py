@@ -12,6 +12,9 @@ from infra.server import Server
 from infra.state import ROOT, TOOLS, read_state
 
 CONFIG = ROOT / "infra" / "prometheus"
+# What a cluster has: the same rules hold here.
+RULES = ROOT / "k8s" / "platform" / "prometheus" / "server" / "rules"
+ALERTMANAGER_CONFIG = ROOT / "k8s" / "platform" / "prometheus" / "alertmanager" / "alertmanager.yml"
 
 # Where the services of a local run are asked: start them with GIM_SERVICE__HTTP_PORT set to these.
 LOCAL_SERVICES = MappingProxyType(
@@ -37,7 +40,7 @@ class Alertmanager(Server):
     def command(self) -> list[str]:
         return [
             str(program(self.tools, "prometheus-alertmanager")),
-            f"--config.file={CONFIG / 'alertmanager.yml'}",
+            f"--config.file={ALERTMANAGER_CONFIG}",
             f"--storage.path={self.folder / 'data'}",
             f"--web.listen-address={self.host}:{self.ports['http']}",
             "--cluster.listen-address=",  # alone
@@ -81,8 +84,11 @@ class Prometheus(Server):
     def prepare(self) -> None:
         for name in ("data", "targets"):
             (self.folder / name).mkdir(exist_ok=True)
-        for name in ("prometheus.yml", "rules.yml"):
-            shutil.copyfile(CONFIG / name, self.folder / name)
+        shutil.copyfile(CONFIG / "prometheus.yml", self.folder / "prometheus.yml")
+        shutil.rmtree(self.folder / "rules", ignore_errors=True)
+        (self.folder / "rules").mkdir()
+        for path in RULES.glob("*.yml"):
+            shutil.copyfile(path, self.folder / "rules" / path.name)
         self.write_targets()
 
     def write_targets(self) -> None:

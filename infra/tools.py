@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.commands import Steps
+from infra.crds import collect as crds
 from infra.errors import ToolMissing
+from infra.kubectl import program as kubectl
 from infra.locks import locked
 from infra.state import ROOT
 from infra.toolchains import go_toolchain, remove_fetched_go, system_program
@@ -41,10 +43,15 @@ class Tool:
     how: str  # for people
     make: Callable[[Making], Path]  # returns the result, inside the folder
     runs_with: tuple[str, ...] = ()  # programs of the system that it needs when it runs
+    on_path: Callable[[], Path | None] = lambda: None  # the machine's own, if that will do
+
+    def path(self, tools: Path) -> Path:
+        """Where it is, once it is installed."""
+        return self.on_path() or tools / self.result
 
     def is_installed(self, tools: Path) -> bool:
         """Whether it can be run."""
-        return self.is_made(tools) and all(map(shutil.which, self.runs_with))
+        return self.on_path() is not None or (self.is_made(tools) and all(map(shutil.which, self.runs_with)))
 
     def is_made(self, tools: Path) -> bool:
         """Whether exactly this is there, whole: the stamp is written last."""
@@ -116,6 +123,16 @@ def _make_buf(making: Making) -> Path:
     return found[0]
 
 
+def _make_crds(making: Making) -> Path:
+    with go_toolchain(making.tools, making.steps) as go:
+        return crds.collect(making.folder, go, making.steps)
+
+
+def _make_kubectl(making: Making) -> Path:
+    with go_toolchain(making.tools, making.steps) as go:
+        return kubectl.build(making.folder, go, making.steps)
+
+
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -129,8 +146,17 @@ ALL = {
         _go_tool("mc", "github.com/minio/mc", "v0.0.0-20250313080218-cf909e1063a9", "a build, about a minute"),
         _go_tool("versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0", "a build, minutes: 1 to 3"),
         _go_tool("ghz", "github.com/bojand/ghz/cmd/ghz", "v0.93.0", "a build, about a minute"),
+        Tool(
+            "kubectl",
+            "bin/kubectl",
+            kubectl.pin(),
+            "a build, minutes: 1 to 4",
+            _make_kubectl,
+            on_path=kubectl.on_path,
+        ),
         Tool("prometheus", "prometheus", "Debian, relocated", "Debian, seconds", _make_prometheus),
         Tool("buf", "bin/buf", _BUF, "npm, seconds", _make_buf),
+        Tool("crds", "crds", crds.pin(), "Go modules and Maven, seconds", _make_crds),
     )
 }
 

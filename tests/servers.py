@@ -55,7 +55,7 @@ def needs_tool(name: str) -> Path:
     tool = ALL[name]
     if not tool.is_installed(TOOLS):
         lacks("servers", f"{name} is not installed: python -m infra install {name}")
-    return TOOLS / tool.result
+    return tool.path(TOOLS)
 
 
 @pytest.fixture

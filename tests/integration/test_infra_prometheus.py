@@ -1,14 +1,16 @@
-"""The development Prometheus: its files are right, its rules fire when they must, and it asks who is there."""
+"""Prometheus, of development and of the cluster: its files are right, its rules fire when they must, it asks."""
 
 import json
+import shutil
 import subprocess
 import time
 import urllib.request
 from urllib.parse import quote
 
 import pytest
+import yaml
 
-from infra.monitoring import CONFIG, Alertmanager, Prometheus, program
+from infra.monitoring import ALERTMANAGER_CONFIG, CONFIG, RULES, Alertmanager, Prometheus, program
 from infra.state import TOOLS
 from tests.servers import needs_tool
 
@@ -18,58 +20,86 @@ def tool():
     needs_tool("prometheus")
 
 
-def check(*command):
+TESTS = RULES.parent / "rules_test"
+CLUSTER = RULES.parent / "prometheus.yml"
+
+
+def check(*command, folder=CONFIG):
     return subprocess.run(
         [str(program(TOOLS, command[0])), *map(str, command[1:])],
-        cwd=CONFIG,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_configuration_is_accepted():
-    done = check("promtool", "check", "config", "prometheus.yml")
+@pytest.mark.parametrize("config", [CONFIG / "prometheus.yml", CLUSTER], ids=["development", "cluster"])
+def test_configuration_is_accepted_with_its_rules(config, tmp_path):
+    shutil.copyfile(config, tmp_path / "prometheus.yml")
+    shutil.copytree(RULES, tmp_path / "rules")
+    done = check("promtool", "check", "config", "prometheus.yml", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    done = check("amtool", "check-config", "alertmanager.yml")
+    for path in RULES.glob("*.yml"):
+        assert path.name in done.stdout
+
+
+def test_alertmanagers_configuration_is_accepted():
+    done = check("amtool", "check-config", ALERTMANAGER_CONFIG)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_rule_fires_and_is_silent_as_its_test_says():
-    rules = [line.split()[-1] for line in (CONFIG / "rules.yml").read_text().splitlines() if "- alert:" in line]
-    tested = (CONFIG / "rules_test.yml").read_text()
-    assert {"LabelLagGrows", "DeadLetters", "ServiceDown", "StoreUnavailable", "LabellingStalled"} <= set(rules)
-    assert [rule for rule in rules if f"alertname: {rule}\n        exp_alerts" not in tested] == []
-    done = check("promtool", "test", "rules", "rules_test.yml")
+@pytest.mark.parametrize("tests", sorted(TESTS.glob("*.yml")), ids=lambda path: path.stem)
+def test_every_rule_fires_and_is_silent_as_its_test_says(tests):
+    done = check("promtool", "test", "rules", tests)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# Of every alert something that, done wrong, would let it sleep, or wake people for nothing.
 @pytest.mark.parametrize(
-    ("right", "wrong"),
+    ("file", "right", "wrong"),
     [
-        ('up{job="gim"} == 0', 'up{job="gym"} == 0'),
-        ("> 200", "> 200000"),
-        ("[15m])) > 0\n          and max by", "[15m])) < 0\n          and max by"),
-        ("or vector(0)", "or vector(1)"),
-        ('outcome="error"', 'outcome="failed"'),
-        ("increase(gim_dead_letters_total", "increase(gim_dead_letter_total"),
+        ("services", 'up{job="gim"} == 0', 'up{job="gym"} == 0'),
+        ("services", ', service!="trainer"}[1h]) > 3', "}[1h]) > 3"),
+        ("services", 'outcome="error"', 'outcome="failed"'),
+        ("services", 'up{job="minio"} == 0', 'up{job="gim"} == 0'),
+        ("services", "< 0.15", "< 0.25"),
+        ("services", "drive_offline_total) > 0", "drive_offline_total) > 1"),
+        ("presence", 'or absent(up{job="gim", service="matcher"})', ""),
+        ("pipeline", "> 200", "> 200000"),
+        ("pipeline", "[15m])) > 0\n          and max by", "[15m])) < 0\n          and max by"),
+        ("pipeline", "or vector(0)", "or vector(1)"),
+        ("pipeline", 'gim_in_hand_seconds{service="matcher"} > 1800', 'gim_in_hand_seconds{service="matcher"} > 3600'),
+        ("pipeline", "unless on() max(", "unless max("),
+        ("pipeline", "> 0.5\n", "> 0.8\n"),
+        ("pipeline", 'failed"}[6h])) > 3', 'failed"}[6h])) > 0'),
+        ("pipeline", "increase(gim_dead_letters_total", "increase(gim_dead_letter_total"),
+        ("training", "or abs(gim_training_value", "or (gim_training_value"),
+        ("training", "[30m])) > 5", "[30m])) > 0"),
+        ("training", "gim_training_step offset 2h", "gim_training_step offset 4h"),
+        ("training", 'curve="data_wait_share"}) > 0.5', 'curve="loss"}) > 0.5'),
+        ("training", "(gim_zeb_step offset 1d)", "(gim_zeb_step offset 2d)"),
+        ("recording", "24 * sum", "sum"),
+        ("recording", "max by (topic, group)", "sum by (topic, group)"),
     ],
 )
-def test_a_mistaken_rule_is_caught(right, wrong, tmp_path):
-    rules = (CONFIG / "rules.yml").read_text()
-    assert right in rules
-    (tmp_path / "rules.yml").write_text(rules.replace(right, wrong))
-    (tmp_path / "rules_test.yml").write_text((CONFIG / "rules_test.yml").read_text())
-    assert check("promtool", "test", "rules", tmp_path / "rules_test.yml").returncode != 0
+def test_a_mistaken_rule_is_caught(file, right, wrong, tmp_path):
+    shutil.copytree(RULES, tmp_path / "rules")
+    shutil.copytree(TESTS, tmp_path / "rules_test")
+    rules = tmp_path / "rules" / f"{file}.yml"
+    text = rules.read_text()
+    assert right in text
+    rules.write_text(text.replace(right, wrong))
+    tests = "services" if file == "presence" else file
+    assert check("promtool", "test", "rules", tmp_path / "rules_test" / f"{tests}.yml").returncode != 0
 
 
-def test_metrics_that_rules_name_are_metrics_that_there_are():
-    import re
-
-    from gim.adapters.metric_table import METRICS
-
-    named = set(re.findall(r"\bgim_\w+", (CONFIG / "rules.yml").read_text()))
-    assert named <= {metric.name for metric in METRICS}
+def test_mistakes_are_tried_of_every_file_of_rules():
+    (mark,) = test_a_mistaken_rule_is_caught.pytestmark
+    tried = {file for file, _, _ in mark.args[1]}
+    by_hand = {path.stem for path in RULES.glob("*.yml")} - {"published"}
+    assert tried == by_hand
+    assert all(yaml.safe_load((RULES / f"{name}.yml").read_text())["groups"] for name in by_hand)
 
 
 def test_an_alert_reaches_alertmanager_when_a_service_is_away(tmp_path, own_minio):
