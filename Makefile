@@ -57,7 +57,11 @@ test: .venv/.dev  ## run every test but the slow ones, on real servers; ARGS=...
 
 .PHONY: test-slow
 test-slow: .venv/.dev  ## run the tests that take minutes
-	@$(WITH_SERVERS) $(PYTEST) -m slow $(ARGS)
+	@$(WITH_SERVERS) $(PYTEST) -m "slow and not cluster" -n $(WORKERS) --dist worksteal $(ARGS)
+
+.PHONY: test-cluster
+test-cluster: .venv/.dev  ## apply k8s/ to the cluster of KUBECONFIG, or to one that is started here, and test it
+	@scripts/test-cluster $(ARGS)
 
 .PHONY: servers-up
 servers-up:  ## start Kafka, MinIO, versitygw, Prometheus and Alertmanager, or SERVERS=...; builds them the first time
@@ -106,6 +110,10 @@ bench-services: .venv/.dev  ## measure the pipeline over Kafka, MinIO and gRPC a
 	@$(BIN)/python -m infra install kafka minio ghz
 	@$(WITH_SERVERS) $(BIN)/python -m bench services $(ARGS)
 
+.PHONY: bench-images
+bench-images: .venv/.dev  ## build the services' images from clean and again, and weigh them; writes bench/results
+	@$(BIN)/python -m bench images $(ARGS)
+
 .PHONY: parity
 parity: .venv/.dev  ## compare every network with its original, number by number; writes docs/parity.md
 	@$(BIN)/python -m bench.parity
@@ -113,6 +121,10 @@ parity: .venv/.dev  ## compare every network with its original, number by number
 .PHONY: protos
 protos: .venv/.dev  ## remake gim/wire/v1 from protos/
 	@$(BIN)/python -m grpc_tools.protoc --proto_path=protos --python_out=. --pyi_out=. $(PROTOS:protos/%=%)
+
+.PHONY: dashboards
+dashboards: .venv/.dev  ## remake Grafana's dashboards and the rules that are made from others
+	@$(BIN)/python -m infra.dashboards
 
 .PHONY: proto-check
 proto-check:  ## check the style of protos/, and that nothing breaks what was published (buf)

@@ -8,6 +8,8 @@ With `--parity FILE`, only the comparisons with original implementations run, an
 import json
 import os
 import shutil
+import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +48,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave slow tests out unless they are asked for by `-m slow`, `GIM_SLOW=1` or by name; then run them last."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    items.sort(key=_turn)
     if config.getoption("parity", None):
         _keep_only(config, items, lambda item: "record_parity" in getattr(item, "fixturenames", ()))
         return
@@ -56,7 +58,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip, or fail, a marked test before its fixtures cost anything."""
+    """Skip, or fail, a marked test before its fixtures cost anything; leave slow ones out when their time is up."""
+    if item.get_closest_marker("slow") and time.time() > float(os.environ.get("SLOW_UNTIL", "inf")):
+        pytest.skip("the time of slow tests is up: SLOW_UNTIL")
     if item.get_closest_marker("shared") and not shared_folder().is_dir():
         lacks("shared", f"no sample data in {shared_folder()}: set GIM_SHARED")
     if item.get_closest_marker("browser") and _find_chromium() is None:
@@ -109,6 +113,14 @@ def chromium() -> Path:
         lacks("browser", "no Chromium on PATH: apt-get install chromium")
     assert found is not None
     return found
+
+
+def _turn(item: pytest.Item) -> tuple[bool, int]:
+    """Slow tests last, their files in an order that `SLOW_ORDER` says: where time runs out, it does for others."""
+    order = os.environ.get("SLOW_ORDER")
+    if item.get_closest_marker("slow") is None:
+        return False, 0
+    return True, zlib.crc32(f"{order} {item.path.name}".encode()) if order else 0
 
 
 def _keep_only(config: pytest.Config, items: list[pytest.Item], is_wanted: Callable[[pytest.Item], bool]) -> None:

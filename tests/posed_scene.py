@@ -1,5 +1,6 @@
 """A small posed benchmark folder, rendered with exact cameras. Not a test; used by tests of the evaluator."""
 
+import shutil
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
@@ -32,6 +33,16 @@ def write_scene(folder: Path, *, num_pairs: int = 3, seed: int = 0) -> Path:
         for i, j in both_ways[:num_pairs]
     ]
     write_pairs(folder, lines)
+    return folder
+
+
+def write_many(folder: Path, copies: int = 5) -> Path:
+    """Twelve such pairs several times under other names."""
+    rows = (write_scene(folder, num_pairs=12) / "pairs.txt").read_text().splitlines()[1:]
+    for image in list((folder / "images").iterdir()):
+        for copy in range(copies):
+            shutil.copy(image, image.with_name(f"{copy}-{image.name}"))
+    write_pairs(folder, [row.replace("images/", f"images/{copy}-") for copy in range(copies) for row in rows])
     return folder
 
 

@@ -1,7 +1,6 @@
 """Evaluators as processes on a real Kafka and MinIO: an evaluation shared out, and reports told of from the start."""
 
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from gim.wire import topics
 from gim.wire.v1.events_pb2 import CheckpointReady, EvaluationReady
 from tests.e2e.cluster import Cluster, ServiceProcess, cluster, wait_for
 from tests.integration.test_prometheus_scrape import prometheus_of
-from tests.posed_scene import write_pairs, write_scene
+from tests.posed_scene import write_many, write_scene
 from tests.servers import S3Server
 
 pytestmark = pytest.mark.slow
@@ -43,16 +42,6 @@ def system(tmp_path: Path, kafka_servers: tuple[str, ...], minio_server: S3Serve
             put_benchmark(store, "room", write_scene(tmp_path / "room", num_pairs=12))
             put_benchmark(store, "hall", write_many(tmp_path / "hall"))
         yield opened
-
-
-def write_many(folder: Path) -> Path:
-    """The twelve pairs five times under other names: sixty pairs, which are four shards."""
-    rows = (write_scene(folder, num_pairs=12) / "pairs.txt").read_text().splitlines()[1:]
-    for image in list((folder / "images").iterdir()):
-        for copy in range(5):
-            shutil.copy(image, image.with_name(f"{copy}-{image.name}"))
-    write_pairs(folder, [row.replace("images/", f"images/{copy}-") for copy in range(5) for row in rows])
-    return folder
 
 
 def evaluated_in_one(store: Store, ready: CheckpointReady) -> dict[str, bytes]:
