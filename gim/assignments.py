@@ -9,7 +9,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, TypeVar
 
@@ -43,6 +43,21 @@ def assign(tree: dict[str, Any], root: type[Any], path: str, value: Any, origin:
         tree[name] = below if isinstance(below, dict) else {}
         tree = tree[name]
     tree[names[-1]] = _convert(kind, path, value, origin)
+
+
+def typed(sets: Sequence[str]) -> list[tuple[str, str, Any]]:
+    """Texts `section.field=value`, as a person types them after `--set`, as (path, origin, value).
+
+    Raises:
+        ConfigError: one has no `=`.
+    """
+    found: list[tuple[str, str, Any]] = []
+    for text in sets:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: expected section.field=value")
+        found.append((path.strip(), f"--set {path.strip()}", value))  # not its value, which may be a secret
+    return found
 
 
 def flatten(document: Mapping[str, Any], root: type[Any]) -> Iterator[tuple[str, Any]]:

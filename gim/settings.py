@@ -9,16 +9,16 @@ import dataclasses
 import math
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from gim import toml_files
 from gim.adapters.kafka.config import KafkaConfig
 from gim.adapters.s3.config import S3Config
 from gim.adapters.telemetry_config import TelemetryConfig
-from gim.assignments import assign, flatten, leaves, overlay
+from gim.assignments import assign, flatten, leaves, overlay, typed
 from gim.datasets.config import DatasetConfig
 from gim.errors import ConfigError
 from gim.evaluation.config import EvaluationConfig
@@ -41,6 +41,7 @@ from gim.weights.config import WeightsConfig
 
 _PREFIX = "GIM_"
 # Read by the command line and by the tests, not settings of the system.
+_RECIPES = resources.files("gim") / "recipes"
 _NOT_SETTINGS = ("GIM_CONFIG", "GIM_DEBUG", "GIM_REQUIRE", "GIM_SHARED", "GIM_SLOW")
 _RECIPE_SECTIONS = ("sampling", "pairing", "propagation")
 _RECIPE_FIELDS = ("name", "source", "required_matchers")
@@ -148,7 +149,7 @@ class Settings:
         Raises:
             ConfigError: a name is unknown, a value malformed, or two settings contradict each other.
         """
-        layers = [_file_layer(config_file), _environment_layer(environ), _sets_layer(sets)]
+        layers = [_file_layer(config_file), _environment_layer(environ), typed(sets)]
         recipe = recipe or _chosen(layers, "recipe") or "standard"
         training_recipe = training_recipe or _chosen(layers, "train.recipe") or "tiny"
         tree: dict[str, Any] = {}
@@ -198,8 +199,7 @@ class Settings:
 
 def recipe_names() -> list[str]:
     """The recipes that come with the package."""
-    folder = resources.files("gim") / "recipes"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return toml_files.names_in(_RECIPES)
 
 
 def _chosen(layers: Sequence[Sequence[_Entry]], setting: str) -> str:
@@ -212,11 +212,11 @@ def _training_layer(recipe: str) -> list[_Entry]:
 
 
 def _recipe_layer(recipe: str) -> list[_Entry]:
-    if "/" in recipe or recipe.endswith(".toml"):
-        origin, document = f"recipe {recipe}", _read_toml(Path(recipe), "recipe")
+    origin = f"recipe {recipe}"
+    if toml_files.is_path(recipe):
+        document = toml_files.read_path(Path(recipe), "recipe")
     elif recipe in recipe_names():
-        origin = f"recipe {recipe}"
-        document = tomllib.loads((resources.files("gim") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8"))
+        document = toml_files.read_name(_RECIPES, recipe)
     else:
         raise ConfigError(f"unknown recipe {recipe!r}: one of {', '.join(recipe_names())}, or the path of a .toml file")
     for name in document:
@@ -229,16 +229,7 @@ def _recipe_layer(recipe: str) -> list[_Entry]:
 
 
 def _file_layer(path: Path | None) -> list[_Entry]:
-    return _document_layer(_read_toml(path, "settings file"), f"file {path}") if path else []
-
-
-def _read_toml(path: Path, what: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{what} {path}: {error.strerror or error}") from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise ConfigError(f"{what} {path}: not TOML ({error})") from error
+    return _document_layer(toml_files.read_path(path, "settings file"), f"file {path}") if path else []
 
 
 def _document_layer(document: Mapping[str, Any], origin: str) -> list[_Entry]:
@@ -250,16 +241,6 @@ def _environment_layer(environ: Mapping[str, str]) -> list[_Entry]:
     return [
         (name.removeprefix(_PREFIX).lower().replace("__", "."), f"environment {name}", environ[name]) for name in names
     ]
-
-
-def _sets_layer(sets: Sequence[str]) -> list[_Entry]:
-    layer = []
-    for text in sets:
-        path, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {text}: expected section.field=value")
-        layer.append((path.strip(), f"--set {path.strip()}", value))  # not its value, which may be a secret
-    return layer
 
 
 def _settle_step(tree: dict[str, Any], layer: Iterable[_Entry]) -> None:

@@ -68,7 +68,7 @@ def train_job(
     """
     from gim.cli._kubectl import kubectl
     from gim.train_jobs.request import TrainJobRequest
-    from gim.train_jobs.yaml_text import yaml_text
+    from gim.yaml_text import yaml_text
 
     settings = _settings(recipe, sets or [], nodes * max(gpus, 1))
     request = TrainJobRequest(
@@ -102,10 +102,11 @@ def train_job(
 def _settings(recipe: str, sets: Sequence[str], num_ranks: int) -> list[str]:
     """What the trainer is told: what was asked for, checked here, and the step for so many ranks."""
     from gim.settings import Settings
+    from gim.toml_files import is_path
     from gim.training.recipe_files import training_recipe_names
     from gim.training.scaling import scaled_to
 
-    if recipe not in training_recipe_names() and ("/" in recipe or recipe.endswith(".toml")):
+    if recipe not in training_recipe_names() and is_path(recipe):
         raise ConfigError(
             f"--recipe {recipe}: that file is not in the trainer's image; name a recipe and --set the rest"
         )

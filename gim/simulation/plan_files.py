@@ -1,13 +1,12 @@
 """Plans as files: those beside this one by name, a user's own by path; `SECTION.FIELD=VALUE` changes single numbers."""
 
 import dataclasses
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
-from gim.assignments import assign, overlay, setting_types
+from gim import toml_files
+from gim.assignments import assign, flatten, overlay, setting_types, typed
 from gim.errors import ConfigError
 from gim.simulation.plan import MatcherPlan, Plan
 from gim.spelling import did_you_mean
@@ -17,7 +16,7 @@ _FOLDER = resources.files("gim.simulation") / "plans"
 
 def plan_names() -> list[str]:
     """The plans that come with the package."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _FOLDER.iterdir() if entry.name.endswith(".toml"))
+    return toml_files.names_in(_FOLDER)
 
 
 def read_plan(plan: str, sets: Sequence[str] = ()) -> Plan:
@@ -30,15 +29,10 @@ def read_plan(plan: str, sets: Sequence[str] = ()) -> Plan:
     Raises:
         ConfigError: there is no such plan, it cannot be read, a name is unknown, or a value malformed.
     """
-    document = tomllib.loads(_text(plan)) if _is_name(plan) else _document(Path(plan))
-    entries = [(path, f"plan {plan}", value) for path, value in _leaves(document)]
+    document, anything = toml_files.read_given(plan, _FOLDER, "plan"), Any
+    entries = [(path, f"plan {plan}", value) for path, value in flatten(document, anything)]
     matchers = {name for name in document.get("matchers", {}) if isinstance(document["matchers"][name], Mapping)}
-    for text in sets:
-        path, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {text}: expected section.field=value")
-        entries.append((path.strip(), f"--set {path.strip()}", value))
-    return _made(entries, sorted(matchers))
+    return _made([*entries, *typed(sets)], sorted(matchers))
 
 
 def _made(entries: Sequence[tuple[str, str, Any]], matchers: Sequence[str]) -> Plan:
@@ -63,33 +57,3 @@ def _refuse_unknown(name: str, origin: str, what: str, known: Sequence[str]) -> 
     if name not in known:
         all_of_them = f": it has {', '.join(known)}" if what == "matcher" and known else ""
         raise ConfigError(f"{origin}: the plan has no {what} {name!r}{did_you_mean(name, known)}{all_of_them}")
-
-
-def _is_name(plan: str) -> bool:
-    return "/" not in plan and not plan.endswith(".toml")
-
-
-def _text(name: str) -> str:
-    names = plan_names()
-    if name not in names:
-        raise ConfigError(
-            f"unknown plan {name!r}{did_you_mean(name, names)}: one of {', '.join(names)}, or the path of a .toml file"
-        )
-    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"plan {path}: {error.strerror or error}") from error
-    except ValueError as error:  # not TOML, or not UTF-8
-        raise ConfigError(f"plan {path}: not TOML ({error})") from error
-
-
-def _leaves(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in document.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

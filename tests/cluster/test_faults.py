@@ -4,30 +4,12 @@ import time
 
 import pytest
 
-from tests.cluster.bucket import num_results, opened_bucket
 from tests.cluster.conftest import System
 from tests.cluster.kube import Kube, is_ready, named, value_of, wait_for
-from tests.e2e.cluster import results_of
+from tests.cluster.work import assert_same_bytes, begin_again
 from tests.e2e.undisturbed import Undisturbed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-
-def begin_again(kube: Kube, clips: Undisturbed) -> None:
-    """Purge what there is, and ask for the clips anew: the same work once more."""
-    with opened_bucket(kube) as store:
-        videos = sorted({key.split("/")[1] for key in store.list("videos/")})
-    for video in videos:
-        kube.gim("purge", video, "--yes", "--grace", "2")
-    kube.gim("publish", *(f"http://clips/{clip.name}" for clip in clips.clips))
-
-
-def assert_same_bytes(kube: Kube, clips: Undisturbed) -> None:
-    wait_for(lambda: num_results(kube) == len(clips.clips), "pairs of both videos", 840)  # pytest ends a test after 900
-    with opened_bucket(kube) as store:
-        found = results_of(store)
-    assert sorted(found) == sorted(clips.objects)
-    assert [key for key in found if found[key] != clips.objects[key]] == []
 
 
 def is_at_work(kube: Kube, name: str) -> bool:

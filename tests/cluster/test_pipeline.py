@@ -7,11 +7,11 @@ import pytest
 
 from gim.rpc.client import MatcherClient
 from gim.rpc.config import RpcConfig
-from tests.cluster.bucket import num_results, opened_bucket
+from tests.cluster.bucket import opened_bucket
 from tests.cluster.conftest import DEPLOYMENTS, STATEFUL, System
 from tests.cluster.kube import Kube, named, restarts, value_of, wait_for
 from tests.cluster.prometheus import Prometheus
-from tests.e2e.cluster import results_of
+from tests.cluster.work import assert_same_bytes, publish
 from tests.e2e.undisturbed import Undisturbed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -45,12 +45,8 @@ def test_the_same_again_changes_nothing(system: System) -> None:
 
 
 def test_published_videos_become_the_bytes_of_one_machine(kube: Kube, clips: Undisturbed) -> None:
-    kube.gim("publish", *(f"http://clips/{clip.name}" for clip in clips.clips))
-    wait_for(lambda: num_results(kube) == len(clips.clips), "pairs of both videos", 900)
-    with opened_bucket(kube) as store:
-        found = results_of(store)
-    assert sorted(found) == sorted(clips.objects)
-    assert [key for key in found if found[key] != clips.objects[key]] == []
+    publish(kube, clips)
+    assert_same_bytes(kube, clips)
 
 
 def test_a_match_is_answered_over_grpc(kube: Kube) -> None:

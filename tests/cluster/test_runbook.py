@@ -24,7 +24,7 @@ from gim.errors import ConfigError
 from tests.cluster.bucket import num_results, opened_bucket
 from tests.cluster.conftest import DEPLOYMENTS, ROOT, System
 from tests.cluster.kube import Kube, kubectl, named, wait_for
-from tests.cluster.test_faults import assert_same_bytes, begin_again
+from tests.cluster.work import assert_same_bytes, begin_again
 from tests.e2e.commands import environment
 from tests.e2e.undisturbed import Undisturbed
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster.conftest import ROOT
 from tests.cluster.kube import Kube, KubectlFailed, wait_for
-from tests.cluster.test_faults import assert_same_bytes, begin_again
+from tests.cluster.work import assert_same_bytes, begin_again
 from tests.e2e.undisturbed import Undisturbed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]

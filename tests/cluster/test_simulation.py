@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.bucket import num_results
 from tests.cluster.kube import Kube, named, wait_for
-from tests.cluster.test_faults import begin_again
+from tests.cluster.work import begin_again, wait_done
 from tests.e2e.test_simulated_services import assert_alike, course_of, measured_plan, simulated
 from tests.e2e.undisturbed import SETS, Undisturbed
 
@@ -35,7 +34,7 @@ def test_a_run_takes_as_long_as_it_is_simulated_to(kube: Kube, clips: Undisturbe
         pods = [named(pod) for name in SERVICES for pod in kube.pods(name)]
         wait_for(lambda: all("gim_bus_lag{" in kube.metrics(pod) for pod in pods if "matcher" in pod), "settled groups")
         begin_again(kube, clips)
-        wait_for(lambda: num_results(kube) == len(clips.clips), "pairs of both videos", 1200)
+        wait_done(kube, clips)
         num_labels = SEGMENTS * len(clips.clips)
         wait_for(
             lambda: sum(line["stage"] == "propagate" for line in done_messages(kube, pods)) >= num_labels,

@@ -11,6 +11,7 @@ from gim.benchmarks.stored import put_benchmark
 from tests.cluster.bucket import num_results, opened_bucket
 from tests.cluster.kube import Kube, named, value_of, wait_for
 from tests.cluster.prometheus import Prometheus
+from tests.cluster.work import publish, wait_done
 from tests.e2e.commands import run_gim
 from tests.e2e.undisturbed import Undisturbed
 from tests.posed_scene import write_many, write_scene
@@ -46,8 +47,8 @@ SMALLER = {
 def ready_to_train(kube: Kube, clips: Undisturbed, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Kube:
     """Pairs, a benchmark that a published table knows by name, a long one, and the weights of the recipe."""
     if num_results(kube) < len(clips.clips):
-        kube.gim("publish", *(f"http://clips/{clip.name}" for clip in clips.clips))
-        wait_for(lambda: num_results(kube) == len(clips.clips), "pairs of both videos", 900)
+        publish(kube, clips)
+        wait_done(kube, clips)
     with opened_bucket(kube) as store:
         posed = tmp_path_factory.mktemp("posed")
         put_benchmark(store, "kitti", write_scene(posed / "room", num_pairs=12))

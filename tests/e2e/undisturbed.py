@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gim.adapters.store_file import FileStore
+from gim.ports.store import Store
 from tests.e2e.cluster import Cluster, results_of
 from tests.e2e.commands import run_gim
 from tests.synthetic import small_clip
@@ -23,7 +24,11 @@ class Undisturbed:
 
     def assert_equal(self, system: Cluster) -> None:
         with closing(system.store()) as store:
-            found = results_of(store)
+            self.assert_in(store)
+
+    def assert_in(self, store: Store) -> None:
+        """That a store holds the same results to the last byte, and no others."""
+        found = results_of(store)
         assert sorted(found) == sorted(self.objects)
         assert [key for key in found if found[key] != self.objects[key]] == []
 

@@ -6,7 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gim.train_jobs.yaml_text import yaml_text
+from gim.yaml_text import yaml_text
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], max_codepoint=0xFFFF)) | st.sampled_from(
     ["", "no", "Null", "1", "1.5", "0x1", "1e3", "~", "- a", "a: b", "a #b", "'", '"', "line\nbreak", "\u2028", "2:30"]
