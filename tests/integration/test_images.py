@@ -67,18 +67,36 @@ def test_a_base_is_pinned_once_and_named_without_a_registry(service: str) -> Non
 def test_everything_installed_is_pinned_by_hash_or_was_built_here(service: str) -> None:
     runs = " && ".join(of_kind(service, "RUN")).split("&&")
     installs = [run for run in runs if " install " in run or " wheel " in run]
-    assert len(installs) == 3
+    assert len(installs) == 3 + (service != "propagator")  # which needs nothing that others do not
     for install in installs:
         assert "--no-index --" in install or "--require-hashes --only-binary :all: -r constraints.txt" in install
     named = set(re.findall(r"-r (constraints[\w-]*\.txt)", " ".join(runs)))
     extra = next((words.removeprefix("EXTRA=") for words in of_kind(service, "ARG") if words.startswith("EXTRA=")), "")
     named |= {f"constraints-{extra}.txt"} if extra else set()
-    (copied,) = [words.split()[:-1] for words in of_kind(service, "COPY") if "constraints" in words]
+    copied = [word for words in of_kind(service, "COPY") if "constraints" in words for word in words.split()[:-1]]
     assert named == set(copied)
     assert "constraints-services.txt" in named
     pinned = set(re.findall(r"^([\w.-]+)==", "".join((ROOT / name).read_text() for name in named), re.MULTILINE))
     assert {"kafka-python", "minio", "grpcio"} <= pinned
     assert ("torch" in pinned) is (service not in WITHOUT_TORCH)
+
+
+def test_images_share_the_layer_of_what_all_of_them_need() -> None:
+    """A builder takes a layer from its cache where all instructions up to it are the same."""
+    beginnings = []
+    for service in SERVICES:
+        found = instructions(service)
+        installs = [place for place, (name, words) in enumerate(found) if name == "RUN" and " install " in words]
+        beginnings.append(found[: installs[0] + 1])
+    assert all(beginning == beginnings[0] for beginning in beginnings)
+    assert "-r constraints-services.txt" in beginnings[0][-1][1]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_holds_what_is_installed_once(service: str) -> None:
+    """Packages copied from the stage that installed them would be a second layer of the same size."""
+    assert ("FROM", "dependencies") in final_stage(service)
+    assert "/opt/venv" not in " ".join(words for name, words in final_stage(service) if name == "COPY")
 
 
 @pytest.mark.parametrize("service", SERVICES)
