@@ -93,17 +93,17 @@ class SqliteBus:
             self._subscriptions.append(subscription)
             return subscription
 
-    def read(self, topic: str) -> Iterator[Message]:
-        """Every message that the topic still holds by now, in order, without a group and without an effect."""
+    def read(self, topic: str, group: str = "") -> Iterator[Message]:
+        """Every message that the topic still holds by now, in order; of a group's, those that are not acknowledged."""
         with self._file.reading():
             newest = self._file.execute("SELECT MAX(offset) FROM messages WHERE topic = ?", topic).fetchone()[0]
-        return self._read(topic, newest or 0)
+            of_group = group if self._is_known(topic, group) else ""  # one never seen has acknowledged nothing
+        return self._read(topic, newest or 0, of_group)
 
     def lag(self, topic: str, group: str) -> int:
         """Messages of a topic that a group has not acknowledged yet; all that it holds for a group never seen."""
         with self._file.reading():
-            is_known = self._file.execute("SELECT 1 FROM groups WHERE topic = ? AND name = ?", topic, group).fetchone()
-            if is_known:
+            if self._is_known(topic, group):
                 return _count_pending(self._file, topic, group)
             return int(self._file.execute("SELECT COUNT(*) FROM messages WHERE topic = ?", topic).fetchone()[0])
 
@@ -116,15 +116,22 @@ class SqliteBus:
         finally:
             self._file.close()
 
-    def _read(self, topic: str, newest: int) -> Iterator[Message]:
+    def _is_known(self, topic: str, group: str) -> bool:
+        found = self._file.execute("SELECT 1 FROM groups WHERE topic = ? AND name = ?", topic, group).fetchone()
+        return found is not None
+
+    def _read(self, topic: str, newest: int, group: str) -> Iterator[Message]:
         """In portions, so that others may write while somebody reads a long topic."""
+        all_of_it = "FROM messages AS held WHERE held.topic = ?"
+        of_group = "FROM pending AS held JOIN messages USING (offset) WHERE held.name = ? AND held.topic = ?"
+        which, names = (of_group, (group, topic)) if group else (all_of_it, (topic,))
         offset = 0
         while True:
             with self._file.reading():
                 rows = self._file.execute(
-                    "SELECT offset, key, value, headers FROM messages WHERE topic = ? AND offset > ? AND offset <= ? "
-                    "ORDER BY offset LIMIT ?",
-                    *(topic, offset, newest, _READ_AT_ONCE),
+                    f"SELECT offset, held.key, value, headers {which} AND held.offset > ? AND held.offset <= ? "
+                    "ORDER BY held.offset LIMIT ?",
+                    *(*names, offset, newest, _READ_AT_ONCE),
                 ).fetchall()
             if not rows:
                 return

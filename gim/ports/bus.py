@@ -83,8 +83,12 @@ class Bus(Protocol):
     def subscribe(self, topics: Sequence[str], group: str) -> Subscription:
         """Join a group that starts at the earliest message."""
 
-    def read(self, topic: str) -> Iterator[Message]:
-        """Every message that the topic still holds by now, in order per key, without a group and without an effect.
+    def read(self, topic: str, group: str = "") -> Iterator[Message]:
+        """Every message that the topic still holds by now, in order per key, without a part in a group or an effect.
+
+        Args:
+            topic: to read.
+            group: of whose messages those are left out that it has acknowledged; empty: all are given.
 
         Raises:
             Unavailable: the bus cannot be reached.

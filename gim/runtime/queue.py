@@ -1,6 +1,5 @@
 """What waits on a bus for the stages, or is in their hands: read off the topics, without a part in any group."""
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -8,7 +7,8 @@ from gim import keys
 from gim.errors import InvalidInput
 from gim.ports.bus import Bus, Message
 from gim.video.sources.youtube_urls import YouTubeVideo, read_youtube
-from gim.wire.topics import parse_event
+from gim.wire.topics import INGEST, Event, parse_event
+from gim.wire.v1.events_pb2 import LabelsReady, SegmentReady
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,10 @@ class Queue:
     """The messages that some group has not acknowledged."""
 
     lag: dict[str, int]  # group -> messages
-    subjects: frozenset[str]  # ids of videos and sources that they may be about; rather one too many
+    subjects: frozenset[str] = frozenset()  # ids of videos and sources that any of them is about
+    requested: frozenset[str] = frozenset()  # those whose whole chain begins anew
+    segments: frozenset[tuple[str, str, int]] = frozenset()  # (video, sampling, segment) that labels will come for
+    labelled: frozenset[tuple[str, str]] = frozenset()  # (video, sampling) whose labels will be looked through
 
     @property
     def num_messages(self) -> int:
@@ -27,6 +30,24 @@ class Queue:
         """Whether a message may be about a video, given by its id and its source."""
         return not self.subjects.isdisjoint(names)
 
+    def covers(self, event: Event, *names: str) -> bool:
+        """Whether what waits will come to all that this event about a video would.
+
+        That some message about it waits is not enough: a straggler's makes no other segment's labels.
+
+        Args:
+            event: to publish, or not.
+            names: the video's id and its source.
+        """
+        if not self.requested.isdisjoint(names):
+            return True
+        if isinstance(event, SegmentReady):
+            return (event.video_id, event.sampling_id, event.segment) in self.segments
+        if isinstance(event, LabelsReady):  # which is published for every segment, too
+            sampled = (event.video_id, event.sampling_id)
+            return sampled in self.labelled or any(segment[:2] == sampled for segment in self.segments)
+        return False
+
     def __str__(self) -> str:
         return ", ".join(f"{group} {lag}" for group, lag in self.lag.items() if lag)
 
@@ -34,34 +55,49 @@ class Queue:
 def read_queue(bus: Bus, groups: Iterable[tuple[str, str]]) -> Queue:
     """What the groups have still to do.
 
-    Messages are acknowledged in order, so those of a partition that are not are its last ones; as the lag is known of
-    a whole topic only, as many are taken of each of its partitions.
-
     Args:
         bus: where they listen.
-        groups: (topic, group).
+        groups: (topic, group), in the order in which work goes through them: what one has handed on meanwhile is seen
+            in the next one.
 
     Raises:
         Unavailable: the bus cannot be reached.
     """
     lag: dict[str, int] = {}
     subjects: set[str] = set()
+    requested: set[str] = set()
+    segments: set[tuple[str, str, int]] = set()
+    labelled: set[tuple[str, str]] = set()
     for topic, group in groups:
-        before = bus.lag(topic, group)
-        waiting = _last(bus.read(topic), before) if before else []
-        lag[group] = before
-        subjects.update(name for message in waiting for name in subjects_of(message))
-    return Queue(lag, frozenset(subjects))
+        lag[group] = 0
+        for message in bus.read(topic, group):
+            lag[group] += 1
+            event = _event(message)
+            names = _names_in(message.key, event)
+            subjects |= names
+            if topic == INGEST:
+                requested |= names
+                continue
+            match event:
+                case SegmentReady() as ready:
+                    segments.add((ready.video_id, ready.sampling_id, ready.segment))
+                case LabelsReady() as ready:
+                    labelled.add((ready.video_id, ready.sampling_id))
+    return Queue(lag, frozenset(subjects), frozenset(requested), frozenset(segments), frozenset(labelled))
 
 
-def subjects_of(message: Message) -> set[str]:
+def _names_in(key: str, event: Event | None) -> set[str]:
     """The id of the video, or the source, that a message is about."""
-    try:
-        event = parse_event(message.topic, message.value)
-    except InvalidInput:
-        return {message.key} - {""}
     source = getattr(event, "source", "")
-    return {message.key, source, youtube_video_id(source), getattr(event, "video_id", "")} - {""}
+    return {key, source, youtube_video_id(source), getattr(event, "video_id", "")} - {""}
+
+
+def _event(message: Message) -> Event | None:
+    """What cannot be read is nothing: it will be a dead letter."""
+    try:
+        return parse_event(message.topic, message.value)
+    except InvalidInput:
+        return None
 
 
 def youtube_video_id(source: str) -> str:
@@ -71,11 +107,3 @@ def youtube_video_id(source: str) -> str:
     except InvalidInput:
         return ""
     return keys.youtube_video_id(found.youtube_id) if isinstance(found, YouTubeVideo) else ""
-
-
-def _last(messages: Iterable[Message], count: int) -> list[Message]:
-    """The last `count` messages of every partition."""
-    kept: dict[int, deque[Message]] = {}
-    for message in messages:
-        kept.setdefault(message.partition, deque(maxlen=count)).append(message)
-    return [message for waiting in kept.values() for message in waiting]

@@ -1,13 +1,13 @@
 """Rings the bells that were lost on a cluster: publishes, for every video whose chain stopped, what makes it go on.
 
 The judgement is `reconcile`'s, read off the store. What is different is that services are at work meanwhile:
-- a video that a message in the queue may be about is not stopped, but waits: it is left alone;
+- a video is not stopped but waits, and is left alone, if messages in the queue will come to all that it lacks;
 - a video with dead letters waits for a person: it would only die again;
 - nothing is removed while anything is in the queue.
 A bell that is rung for nothing does no harm: every stage finds what it has done.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gim.errors import InvalidInput, Unavailable
@@ -20,7 +20,7 @@ from gim.runtime.inventory import Leftover, find_damage, find_orphans
 from gim.runtime.queue import Queue, read_queue, youtube_video_id
 from gim.runtime.reconcile import ReconcileResult, remove_leftovers
 from gim.settings import Settings
-from gim.wire.topics import topic_of
+from gim.wire.topics import Event, topic_of
 
 QUEUED, DEAD, RUNG = "queued", "dead", "rung"
 
@@ -53,30 +53,41 @@ def reconcile_cluster(
         removed = remove_leftovers(store, [*made_again, *orphans])
     also = {item.prefix.split("/")[1] for item in made_again if item.prefix in removed}
     dead = _dead_subjects(bus)
-    videos = [_judged(video, queue, dead) for video in chains.stopped(also)]
-    if not dry_run:
-        ring(bus, chains, [video.video_id for video in videos if video.status == "stopped"])
-        videos = [replace(video, status=RUNG) if video.status == "stopped" else video for video in videos]
+    videos = []
+    for video in chains.stopped(also):
+        bells = [] if video.error else _not_covered(chains.bells(video.video_id), video, queue)
+        judged = _judged(video, dead, waits=not bells)
+        if judged.status == "stopped" and not dry_run:
+            ring(bus, bells)
+            judged = replace(judged, status=RUNG)
+        videos.append(judged)
     return ReconcileResult(videos, orphans, damaged, removed)
 
 
-def ring(bus: Bus, chains: Chains, video_ids: Collection[str]) -> None:
-    """Publish durably what makes videos go on.
+def ring(bus: Bus, bells: Iterable[tuple[str, Event]]) -> None:
+    """Publish durably what makes a video go on.
+
+    Args:
+        bus: of the cluster.
+        bells: key and event of each.
 
     Raises:
         Unavailable: the bus cannot take it now; the same again does no harm.
     """
-    for video_id in video_ids:
-        for key, event in chains.bells(video_id):
-            headers = {"gim-type": event.DESCRIPTOR.full_name, "gim-producer": "reconcile"}
-            bus.publish(topic_of(event), key, event.SerializeToString(deterministic=True), headers)
-        bus.flush()
+    for key, event in bells:
+        headers = {"gim-type": event.DESCRIPTOR.full_name, "gim-producer": "reconcile"}
+        bus.publish(topic_of(event), key, event.SerializeToString(deterministic=True), headers)
+    bus.flush()
 
 
-def _judged(video: StoppedVideo, queue: Queue, dead: dict[str, int]) -> StoppedVideo:
+def _not_covered(bells: Iterable[tuple[str, Event]], video: StoppedVideo, queue: Queue) -> list[tuple[str, Event]]:
+    return [(key, event) for key, event in bells if not queue.covers(event, video.video_id, video.source)]
+
+
+def _judged(video: StoppedVideo, dead: dict[str, int], *, waits: bool) -> StoppedVideo:
     if video.error:
         return video
-    if queue.may_hold(video.video_id, video.source):
+    if waits:
         return replace(video, status=QUEUED)
     num_letters = dead.get(video.video_id, 0) + dead.get(video.source, 0)
     if num_letters:

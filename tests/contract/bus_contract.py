@@ -37,12 +37,16 @@ def take(subscription: Subscription) -> Message:
     return message
 
 
+def word_of(message: Message) -> str:
+    return f"{message.key}:{message.value.decode()}"
+
+
 def take_all(subscription: Subscription) -> list[str]:
     """Acknowledge everything until nothing is left; "key:value" words in the order of delivery."""
     words = []
     while subscription.lag():
         message = take(subscription)
-        words.append(f"{message.key}:{message.value.decode()}")
+        words.append(word_of(message))
         subscription.ack(message)
     return words
 
@@ -253,11 +257,32 @@ class BusContract:
         reading = open_bus().read("t")
         publish(bus, "a:late")
         received = list(reading)
-        assert sorted(f"{message.key}:{message.value.decode()}" for message in received) == sorted(words)
+        assert sorted(map(word_of, received)) == sorted(words)
         for key in "abc":
             assert [message.value for message in received if message.key == key] == [b"%d" % n for n in range(10)]
         assert in_hand in [message for message in received if message.attempt == 1]
         assert subscription.lag() == len(words) + 1
+        subscription.ack(in_hand)
+
+    def test_read_for_a_group_gives_what_it_has_not_acknowledged(self, bus: Bus, open_bus: OpenBus) -> None:
+        words = [f"{key}:{number}" for number in range(4) for key in "abc"]
+        publish(bus, *words)
+        assert sorted(word_of(message) for message in bus.read("t", "g")) == sorted(words)
+        subscription = open_bus().subscribe(["t"], "g")
+        done = []
+        for _ in range(7):
+            message = take(subscription)
+            subscription.ack(message)
+            done.append(word_of(message))
+        in_hand = take(subscription)
+        left = list(bus.read("t", "g"))
+        assert sorted(done + [word_of(message) for message in left]) == sorted(words)
+        assert word_of(in_hand) in [word_of(message) for message in left]
+        assert len(left) == bus.lag("t", "g")
+        for key in "abc":
+            ours = [message.value for message in left if message.key == key]
+            assert ours == sorted(ours)
+        assert len(list(bus.read("t", "another"))) == len(words)
         subscription.ack(in_hand)
 
     def test_reading_may_end_early(self, open_bus: OpenBus) -> None:

@@ -120,6 +120,23 @@ def test_what_is_in_the_queue_is_left_alone_and_nothing_is_removed_under_it(smal
     assert _states(_reconcile(small)) == []
 
 
+def test_a_straggler_of_a_lost_bus_does_not_hold_up_what_is_lacking(small):
+    video_id = small.video_id()
+    before = small.objects(*KEPT)
+    _lose(small, "pairs/")
+    _lose(small, "labels/", ending="1.npz")
+    (sampling_id,) = {key.split("/")[2] for key in small.store.list("labels/" + video_id)}
+    with closing(small.open_bus()) as bus:
+        bell = events_pb2.LabelsReady(video_id=video_id, sampling_id=sampling_id, segment=0)
+        bus.publish(topics.LABELS, video_id, bell.SerializeToString())
+        bus.flush()
+    assert _states(_reconcile(small)) == [("rung", "labels")]
+    assert _states(_reconcile(small)) == [("queued", "labels")]
+    with small.working():
+        small.wait_until_done()
+    assert small.objects(*KEPT) == before
+
+
 def test_a_video_with_a_dead_letter_waits_for_a_person(small):
     video_id = small.video_id()
     _lose(small, "pairs/")

@@ -15,7 +15,7 @@ from gim.adapters.kafka.client import Control, client_arguments
 from gim.adapters.kafka.config import KafkaConfig
 from gim.adapters.kafka.membership import Membership
 from gim.adapters.kafka.publisher import Publisher, Record
-from gim.adapters.kafka.reader import read_until
+from gim.adapters.kafka.reader import read_between
 from gim.adapters.kafka.subscription import KafkaSubscription
 from gim.adapters.kafka.topics import check_topics, num_partitions
 from gim.ports.bus import Message
@@ -78,16 +78,20 @@ class KafkaBus:
             self._subscriptions.append(subscription)
         return subscription
 
-    def read(self, topic: str) -> Iterator[Message]:
-        """Every message that the topic still holds by now, in order per key, without a group and without an effect.
+    def read(self, topic: str, group: str = "") -> Iterator[Message]:
+        """Every message that the topic still holds by now, in order per key, without a part in a group or an effect.
+
+        Args:
+            topic: to read.
+            group: of whose messages those are left out that it has acknowledged; empty: all are given.
 
         Raises:
             ConfigError: it is missing, or may not be read.
             Unavailable: the brokers are away.
         """
-        starts, ends = self._bounds(topic)
-        held = {partition: end for partition, end in ends.items() if end > starts[partition]}
-        return read_until(self._config, f"{self._client_id}-read", held)
+        starts, ends = self._bounds(topic, group)
+        held = {partition: (starts[partition], end) for partition, end in ends.items() if end > starts[partition]}
+        return read_between(self._config, f"{self._client_id}-read", held)
 
     def lag(self, topic: str, group: str) -> int:
         """Messages of a topic that a group has not acknowledged yet; all that it holds for a group never seen.
@@ -96,12 +100,8 @@ class KafkaBus:
             ConfigError: the topic is missing, or may not be read.
             Unavailable: the brokers are away.
         """
-        starts, ends = self._bounds(topic)
-        name = self._config.prefix + group
-        committed = self._control.ask(lambda admin: admin.list_group_offsets({name: list(ends)}))[name]
-        # A partition without a commit has -1; retention may have removed what was not acknowledged.
-        done = {partition: max(committed[partition].offset, starts[partition]) for partition in ends}
-        return sum(max(end - done[partition], 0) for partition, end in ends.items())
+        starts, ends = self._bounds(topic, group)
+        return sum(max(end - starts[partition], 0) for partition, end in ends.items())
 
     def close(self) -> None:
         """Close the subscriptions, flush, and release everything; a second call does nothing.
@@ -119,8 +119,10 @@ class KafkaBus:
             self._publisher.close()
             self._control.close()
 
-    def _bounds(self, topic: str) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-        """Of each partition: the first offset it still holds, and the one that its next message will have."""
+    def _bounds(self, topic: str, group: str = "") -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        """Of each partition: the first offset it still holds, of a group the first that it has not acknowledged; and
+        the one that its next message will have.
+        """
         name = self._config.prefix + topic
         count = num_partitions(self._control, self._config, topic)
         partitions = [TopicPartition(name, number) for number in range(count)]
@@ -130,4 +132,10 @@ class KafkaBus:
                 for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
             ]
         )
-        return {at: starts[at].offset for at in partitions}, {at: ends[at].offset for at in partitions}
+        firsts = {at: starts[at].offset for at in partitions}
+        if group:
+            name = self._config.prefix + group
+            committed = self._control.ask(lambda admin: admin.list_group_offsets({name: partitions}))[name]
+            # A partition without a commit has -1; retention may have removed what was not acknowledged.
+            firsts = {at: max(committed[at].offset, first) for at, first in firsts.items()}
+        return firsts, {at: ends[at].offset for at in partitions}

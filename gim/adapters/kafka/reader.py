@@ -1,4 +1,4 @@
-"""Reads a topic from beginning to end, outside of any group: nobody is disturbed, nothing is acknowledged."""
+"""Reads what a topic holds, outside of any group: nobody is disturbed, nothing is acknowledged."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -15,14 +15,16 @@ from gim.ports.bus import Message
 _POLL_SECONDS = 0.5
 
 
-def read_until(config: KafkaConfig, client_id: str, ends: Mapping[TopicPartition, int]) -> Iterator[Message]:
-    """Every message that these partitions hold below these offsets, in order per partition.
+def read_between(
+    config: KafkaConfig, client_id: str, bounds: Mapping[TopicPartition, tuple[int, int]]
+) -> Iterator[Message]:
+    """Every message that these partitions hold, from an offset of each and below another, in order per partition.
 
     Raises:
         ConfigError: they may not be read.
         Unavailable: the brokers are away.
     """
-    left = dict(ends)
+    left = {partition: end for partition, (_, end) in bounds.items()}
     if not left:
         return
     arguments = client_arguments(config, client_id) | {
@@ -36,12 +38,13 @@ def read_until(config: KafkaConfig, client_id: str, ends: Mapping[TopicPartition
         with translated_errors(config):
             consumer = client.use
             consumer.assign(sorted(left))
-            consumer.seek_to_beginning()
+            for partition, (first, _) in bounds.items():
+                consumer.seek(partition, first)
             heard = time.monotonic()
             while left:
                 for partition, records in consumer.poll(timeout_ms=milliseconds(_POLL_SECONDS)).items():
                     for record in records:
-                        if record.offset < ends[partition]:
+                        if record.offset < bounds[partition][1]:
                             yield as_message(record, config.prefix)
                     heard = time.monotonic()
                 # The position, and not the last record: what follows it may be no message, or be gone.
