@@ -1,13 +1,18 @@
 """The system on a real cluster: applied once, used by all tests of this folder, deleted at the end."""
 
 import os
-from collections.abc import Iterator
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cluster.kube import Kube, KubectlFailed, named, require_cluster, wait_for
+from tests.cluster.work import begin_again
 from tests.e2e.undisturbed import Undisturbed, undisturbed_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +27,10 @@ _ORDER = (
     "test_simulation",
     "test_scaling",
     "test_faults",
+    "test_secured",
+    "test_keda",
 )
+collect_ignore = [] if os.environ.get("KEDA") else ["test_keda.py"]  # of those who have it
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,39 @@ def assert_nothing_left(kube: Kube) -> None:
     wait_for(lambda: not volumes(), "volumes to go")
 
 
+def overlay_with(components: Sequence[str], folder: Path, system: System, **more: object) -> Path:
+    """The system's overlay and more components, with the images that this cluster has.
+
+    Args:
+        components: names, in their order.
+        folder: gets the overlay.
+        system: what has been applied.
+        more: of the kustomization.
+    """
+    given = yaml.safe_load((system.overlay / "kustomization.yaml").read_text(encoding="utf-8"))
+    here = folder.resolve()
+    overlay = {
+        "resources": [os.path.relpath(system.overlay.resolve(), here)],
+        "components": [os.path.relpath(ROOT / "k8s" / "components" / name, here) for name in components],
+        "images": given.get("images", []),
+        **more,
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def secured(system: System, clips: Undisturbed, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+    """The system after what k8s/README.md says of switching `tls` on, which is said while there is work."""
+    overlay = overlay_with(["tls"], tmp_path_factory.mktemp("secured"), system)
+    begin_again(system.kube, clips)
+    system.kube.run("delete", "jobs", "--selector", "app.kubernetes.io/component=setup")
+    _, warnings = system.kube.said("apply", "--kustomize", overlay, seconds=600)
+    assert warnings == ""
+    system.wait_ready()
+    return system.kube
+
+
 @pytest.fixture(scope="session")
 def kube(system: System) -> Kube:
     return system.kube
@@ -101,14 +142,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _state(kube: Kube) -> str:
-    try:
-        told = [
-            kube.run("get", "pods,jobs,pvc", "--output", "wide"),
-            kube.run("get", "events", "--sort-by=.lastTimestamp"),
-        ]
-        for pod in kube.get("pods"):
-            told.append(f"--- {named(pod)}")
-            told.append(kube.run("logs", named(pod), "--all-containers", "--tail=20"))
-    except KubectlFailed as error:
-        told = [str(error)]
-    return "\n".join(told)
+    """What there is to tell, within a minute or two: a report must not take the time of the tests that follow."""
+    deadline = time.monotonic() + 90
+
+    def told(*command: object) -> str:
+        if time.monotonic() > deadline:
+            return "(not asked for: what came before took too long)"
+        try:
+            return kube.run(*command, seconds=20)
+        except (KubectlFailed, subprocess.TimeoutExpired) as error:
+            return str(error)
+
+    said = [told("get", "pods,jobs,pvc", "--output=wide"), told("get", "events", "--sort-by=.lastTimestamp")]
+    for pod in re.findall(r"^pod/\S+", told("get", "pods", "--output=name"), re.MULTILINE):
+        said += [f"--- {pod}", told("logs", pod, "--all-containers", "--tail=20")]
+    return "\n".join(said)

@@ -74,6 +74,7 @@ def taken(page: str, heading: str) -> list[Block]:
 
 APPLY, DELETE = taken(K8S, "Kubernetes")
 PASSWORD, CHANGE_KEY = taken(K8S, "Secrets")
+(CALL_WITH_CERTIFICATE,) = taken(K8S, "Certificates")  # in test_secured
 (UPGRADE_JOBS,) = taken(K8S, "Upgrades")
 SET_UP, LOOK = taken(README, "On Kubernetes")
 GPUS, MANY_NODES = taken(RUNBOOK, "A GPU cluster in ten")
@@ -132,20 +133,25 @@ def desk(system: System, clips: Undisturbed, tmp_path_factory: pytest.TempPathFa
     (folder / "k8s").symlink_to(system.overlay.resolve())  # the images of this cluster, and the pod that has the clips
     (folder / "services").symlink_to(ROOT / "services")
     (folder / "videos.txt").write_text("".join(f"http://clips/{clip.name}\n" for clip in clips.clips))
+    begin_again(system.kube, clips)
+    assert_same_bytes(system.kube, clips)
+    wait_idle(system.kube)
+    yield furnished(folder, system.kube)
+    system.wait_ready()
+
+
+def furnished(folder: Path, kube: Kube) -> Desk:
+    """A folder with `gim` and `kubectl` at hand, and two images."""
     program = folder / "bin" / "gim"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gim "$@"\n')
     program.chmod(0o755)
     (folder / "bin" / "kubectl").symlink_to(kubectl())
-    begin_again(system.kube, clips)
-    assert_same_bytes(system.kube, clips)
-    wait_idle(system.kube)
-    with opened_bucket(system.kube) as store:
+    with opened_bucket(kube) as store:
         frames = sorted(key for key in store.list("frames/") if key.endswith(".jpg"))
         for name, key in zip(("a.jpg", "b.jpg"), frames, strict=False):  # neighbours
             (folder / name).write_bytes(store.get(key))
-    yield Desk(folder)
-    system.wait_ready()
+    return Desk(folder)
 
 
 def status_of(kube: Kube) -> dict[str, dict[str, Any]]:

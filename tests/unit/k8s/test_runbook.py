@@ -23,8 +23,8 @@ COMMANDS = [block for block in BLOCKS if block.language != "yaml" and not block.
 PARSED = [*COMMANDS, *(block for block in blocks("docs/operating.md", "On Kubernetes") if block.language == "sh")]
 OVERLAYS = [block for block in BLOCKS if block.language == "yaml" and "kind: Kustomization" in block.code]
 # What a machine has from which a cluster is run; the second line is of blocks that were not tried.
-PROGRAMS = {"kubectl", "gim", "base64", "curl", "kill", "export"}
-MORE_PROGRAMS = {"kind", "mc", "python3", "scripts/build-image"}
+PROGRAMS = {"kubectl", "gim", "base64", "curl", "kill", "export", "python3"}
+MORE_PROGRAMS = {"kind", "mc", "scripts/build-image"}
 MADE_UP = {"my-site/"}  # a folder of the reader's
 _KINDS = {
     "deploy": "Deployment", "deployment": "Deployment", "statefulset": "StatefulSet", "svc": "Service",

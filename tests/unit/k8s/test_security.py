@@ -62,6 +62,14 @@ def test_volumes_are_of_harmless_kinds_and_bounded(documents: list[Document]) ->
             assert kind != "emptyDir" or "sizeLimit" in volume["emptyDir"], f"{pod.owner}: {volume['name']}"
 
 
+def test_who_mounts_a_secret_may_read_it(documents: list[Document]) -> None:
+    for pod in pods(documents):
+        modes = {each["secret"].get("defaultMode") for each in pod.spec.get("volumes", []) if "secret" in each}
+        assert modes <= {0o440}, pod.owner
+        if modes:
+            assert pod.spec["securityContext"].get("fsGroup") == pod.spec["securityContext"]["runAsGroup"], pod.owner
+
+
 def test_resources_are_requested_and_limited(documents: list[Document]) -> None:
     for pod in pods(documents):
         for container in pod.containers:
