@@ -458,6 +458,13 @@ def bus_machine(  # noqa: C901 - a class, in fact
             expected = sum(len(values) for values in self.left[consumer[0]].values())
             assert self.subscriptions[consumer].lag() == expected
 
+        @rule(consumer=consumers)
+        def read(self, consumer: tuple[str, int]) -> None:
+            found = defaultdict(list)
+            for message in self.buses[consumer[1]].read("t", consumer[0]):
+                found[message.key].append(message.value)
+            assert found == {key: values for key, values in self.left[consumer[0]].items() if values}
+
         def teardown(self) -> None:
             try:
                 self.flush()
