@@ -43,9 +43,8 @@ class Queue:
             return True
         if isinstance(event, SegmentReady):
             return (event.video_id, event.sampling_id, event.segment) in self.segments
-        if isinstance(event, LabelsReady):  # which is published for every segment, too
-            sampled = (event.video_id, event.sampling_id)
-            return sampled in self.labelled or any(segment[:2] == sampled for segment in self.segments)
+        if isinstance(event, LabelsReady):
+            return (event.video_id, event.sampling_id) in self.labelled
         return False
 
     def __str__(self) -> str:
@@ -81,6 +80,7 @@ def read_queue(bus: Bus, groups: Iterable[tuple[str, str]]) -> Queue:
             match event:
                 case SegmentReady() as ready:
                     segments.add((ready.video_id, ready.sampling_id, ready.segment))
+                    labelled.add((ready.video_id, ready.sampling_id))  # once its labels are there
                 case LabelsReady() as ready:
                     labelled.add((ready.video_id, ready.sampling_id))
     return Queue(lag, frozenset(subjects), frozenset(requested), frozenset(segments), frozenset(labelled))
