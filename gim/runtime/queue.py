@@ -16,10 +16,10 @@ class Queue:
     """The messages that some group has not acknowledged."""
 
     lag: dict[str, int]  # group -> messages
-    subjects: frozenset[str] = frozenset()  # ids of videos and sources that any of them is about
-    requested: frozenset[str] = frozenset()  # those whose whole chain begins anew
-    segments: frozenset[tuple[str, str, int]] = frozenset()  # (video, sampling, segment) that labels will come for
-    labelled: frozenset[tuple[str, str]] = frozenset()  # (video, sampling) whose labels will be looked through
+    subjects: frozenset[str]  # ids of videos and sources that any of them is about
+    requested: frozenset[str]  # those whose whole chain begins anew
+    segments: frozenset[tuple[str, str, int]]  # (video, sampling, segment) that labels will come for
+    labelled: frozenset[tuple[str, str]]  # (video, sampling) whose labels will be looked through
 
     @property
     def num_messages(self) -> int:

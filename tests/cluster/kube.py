@@ -1,5 +1,6 @@
 """A real cluster, asked through kubectl: what is there, what is done to it, and waiting for what must come."""
 
+import base64
 import json
 import os
 import re
@@ -68,6 +69,10 @@ class Kube:
         options = [*([name] if name else []), *(["--selector", selector] if selector else [])]
         found = json.loads(self.run("get", kind, *options, "--output", "json"))
         return found if name else found["items"]
+
+    def secret(self, name: str) -> dict[str, bytes]:
+        """What a Secret holds."""
+        return {key: base64.b64decode(value) for key, value in self.get("secret", name)["data"].items()}
 
     def pods(self, name: str) -> list[dict[str, Any]]:
         """Pods of one part that are not on their way out, the oldest first."""

@@ -3,7 +3,6 @@
 `tests/unit/k8s/test_runbook.py` holds that every block of these pages is taken here, or says that it was not tried.
 """
 
-import base64
 import json
 import os
 import re
@@ -229,7 +228,7 @@ def test_two_images_of_this_machine_are_matched(desk: Desk) -> None:
 
 
 def test_the_password_of_the_dashboards_is_printed(desk: Desk, kube: Kube) -> None:
-    password = base64.b64decode(kube.get("secret", "grafana-admin")["data"]["password"]).decode()
+    password = kube.secret("grafana-admin")["password"].decode()
     assert len(password) > 16
     assert desk.run(LOGIN) == desk.run(PASSWORD) == password
 
@@ -284,14 +283,14 @@ def test_upgrading_runs_the_jobs_again_and_leaves_the_rest(desk: Desk, kube: Kub
 
 def test_a_service_s_key_is_changed_and_the_old_one_refused(desk: Desk, system: System) -> None:
     kube = system.kube
-    old = kube.get("secret", "s3-matcher")["data"]
+    old = kube.secret("s3-matcher")
     desk.run(CHANGE_KEY)
-    new = kube.get("secret", "s3-matcher")["data"]
+    new = kube.secret("s3-matcher")
     assert new["secret-key"] != old["secret-key"]
     system.wait_ready()
     with kube.forwarded("service/minio", 9000) as port:
-        for data, is_refused in ((new, False), (old, True)):
-            user, secret = (base64.b64decode(data[name]).decode() for name in ("access-key", "secret-key"))
+        for key, is_refused in ((new, False), (old, True)):
+            user, secret = (key[name].decode() for name in ("access-key", "secret-key"))
             config = S3Config(f"http://127.0.0.1:{port}", access_key=user, secret_key=secret)
             assert is_shut_out(config) is is_refused
 

@@ -9,7 +9,7 @@ import pytest
 from gim.errors import Unavailable
 from gim.rpc.client import MatcherClient
 from gim.rpc.config import RpcConfig
-from tests.cluster.identity import certificate_files
+from tests.cluster.bucket import authority
 from tests.cluster.kube import Kube, KubectlFailed, wait_for
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.test_runbook import CALL_WITH_CERTIFICATE, furnished
@@ -77,8 +77,8 @@ def test_matches_are_for_clients_with_a_certificate(secured: Kube, tmp_path: Pat
     desk = furnished(tmp_path, secured)
     (found,) = re.findall(r"^(\d+) matches", desk.run(CALL_WITH_CERTIFICATE), re.MULTILINE)
     assert int(found) > 50
-    with certificate_files(secured) as files, secured.forwarded("service/matcher-grpc", 50051) as port:
-        nobody = RpcConfig(ca_file=files.ca, retry_seconds=0)
+    with authority(secured) as ca_file, secured.forwarded("service/matcher-grpc", 50051) as port:
+        nobody = RpcConfig(ca_file=ca_file, retry_seconds=0)
         with closing(MatcherClient(f"localhost:{port}", nobody)) as client, pytest.raises(Unavailable):
             client.list_matchers()
 
